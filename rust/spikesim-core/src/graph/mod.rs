@@ -1,6 +1,10 @@
 //! The network as its author means it: nodes, edges with delays, a readout. Plain values that
 //! can be printed, saved, validated and run naively.
 
+pub mod build;
+mod check;
+pub mod fold;
+pub mod kind;
 pub mod neuron;
 pub mod node;
 pub mod shape;
@@ -10,6 +14,7 @@ pub mod validate;
 
 use serde::{Deserialize, Serialize};
 
+pub use kind::{ValueKind, value_kinds};
 pub use neuron::Neuron;
 pub use node::Op;
 pub use tensor::Tensor;
@@ -90,6 +95,11 @@ impl Graph {
     /// Incoming edges of a node in the order of declaration.
     pub fn incoming(&self, dst: NodeId) -> impl Iterator<Item = &Edge> {
         self.edges.iter().filter(move |e| e.dst == dst)
+    }
+
+    /// Outgoing edges of a node in the order of declaration.
+    pub fn outgoing(&self, src: NodeId) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(move |e| e.src == src)
     }
 
     /// The readout declared, else `Count` where the output node spikes, else `Sum`.

@@ -151,4 +151,73 @@ pub struct Neuron {
     pub v0: Tensor,
     /// Synaptic current before the first step.
     pub i0: Tensor,
+    /// Where the numbers came from (tau, dt, discretisation); nothing computes with it.
+    pub meta: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The name a value has in JSON and in messages.
+macro_rules! names {
+    ($type:ty { $($variant:ident => $name:literal),* $(,)? }) => {
+        impl $type {
+            /// The value's name in Python and in JSON.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name),*
+                }
+            }
+        }
+    };
+}
+
+names!(Fires { AtOrAbove => ">=", Above => ">" });
+names!(Reset { Subtract => "subtract", ToValue => "to_value", None => "none" });
+names!(ResetTiming {
+    SameStep => "same_step",
+    NextStepBefore => "next_step_before",
+    NextStepAfter => "next_step_after",
+    SameStepGuarded => "same_step_guarded",
+});
+names!(Spikes { None => "none", Single => "single", Multi => "multi", Signed => "signed" });
+names!(Synapse { None => "none", DecayFirst => "decay_first", DecayAfter => "decay_after" });
+names!(Order { A => "A", B => "B" });
+
+impl Default for NeuronRules {
+    fn default() -> Self {
+        Self {
+            model: Model::Neuron,
+            fires: Fires::AtOrAbove,
+            reset: Reset::Subtract,
+            reset_timing: ResetTiming::SameStep,
+            spikes: Spikes::Single,
+            max_spikes: None,
+            synapse: Synapse::None,
+            order: Order::A,
+            refractory: 0,
+        }
+    }
+}
+
+/// An IF neuron: threshold 1, no leak, reset by subtraction.
+impl Default for Neuron {
+    fn default() -> Self {
+        let (zero, one) = (Tensor::scalar(0.0), Tensor::scalar(1.0));
+        Self {
+            rules: NeuronRules::default(),
+            v_threshold: one.clone(),
+            v_reset: zero.clone(),
+            v_leak: zero.clone(),
+            alpha_mem: one.clone(),
+            gain: one.clone(),
+            alpha_syn: None,
+            w_in: None,
+            v_threshold_neg: None,
+            v_min: None,
+            spike_amplitude: one,
+            theta_plus: None,
+            alpha_theta: None,
+            v0: zero.clone(),
+            i0: zero,
+            meta: serde_json::Map::new(),
+        }
+    }
 }

@@ -36,4 +36,34 @@ impl Tensor {
     pub fn as_scalar(&self) -> Option<f32> {
         (self.data.len() == 1).then(|| self.data[0])
     }
+
+    /// The same values under another shape; `None` when it has not as many.
+    pub fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
+        Self::new(shape, self.data.clone())
+    }
+
+    /// A parameter's value for one neuron (C-order index) of a population of `shape`: the tensor
+    /// holds one value, one a channel, or one a neuron.
+    pub fn value_at(&self, neuron: usize, shape: &[usize]) -> f32 {
+        let per_channel = shape.iter().skip(1).product::<usize>().max(1);
+        match self.shape.len() {
+            0 => self.data[0],
+            1 if shape.len() > 1 => self.data[neuron / per_channel],
+            _ => self.data[neuron],
+        }
+    }
+
+    /// A tensor whose values `fill` writes into its own memory: no second copy on the way.
+    pub fn filled<E>(
+        shape: Vec<usize>,
+        fill: impl FnOnce(&mut [f32]) -> Result<(), E>,
+    ) -> Result<Self, E> {
+        let len = shape.iter().product();
+        let mut data: Arc<[f32]> = std::iter::repeat_n(0.0, len).collect();
+        match Arc::get_mut(&mut data) {
+            Some(values) => fill(values)?,
+            None => unreachable!("a new Arc has one owner"),
+        }
+        Ok(Self { shape, data })
+    }
 }
