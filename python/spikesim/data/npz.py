@@ -1,0 +1,124 @@
+"""``.npz`` files: read with every size checked before memory is taken, written atomically."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import ArrayLike, NDArray
+
+from spikesim.data.dataset import LAYOUTS, Dataset
+from spikesim.errors import FormatError
+
+_KNOWN = ("x", "y", "layout")
+
+
+def load_npz(path: Path) -> Dataset:
+    """Reads ``x``, optional ``y`` and ``layout`` of a ``.npz``; other arrays are ignored.
+
+    Raises:
+        FormatError: not a ``.npz``, an array is broken or of a kind that can't be meant.
+        FileNotFoundError: no such file.
+    """
+    arrays = _read(path)
+    if "x" not in arrays:
+        raise FormatError(f"{path}: array 'x' is missing, expected the samples")
+    x = arrays["x"]
+    if x.dtype.kind not in "buif":
+        raise FormatError(f"{path}: x has dtype {x.dtype}, expected bool, integer or real numbers")
+    layout = _layout(path, arrays.get("layout"))
+    if x.ndim < (2 if layout == "TN" else 1) or x.size == 0:
+        raise FormatError(f"{path}: x has shape {list(x.shape)}, expected samples")
+    data = Dataset(name=str(path), x=x, y=None, layout=layout)
+    y = arrays.get("y")
+    if y is None:
+        return data
+    if y.dtype.kind not in "ui" or y.ndim != 1:
+        raise FormatError(
+            f"{path}: y has dtype {y.dtype} and shape {list(y.shape)}, expected (N,) integers"
+        )
+    if layout is not None and len(y) != data.n_samples(layout):
+        raise FormatError(
+            f"{path}: y has {len(y)} labels, expected {data.n_samples(layout)}, one a sample"
+        )
+    return Dataset(name=str(path), x=x, y=y.astype(np.int64), layout=layout)
+
+
+def _layout(path: Path, stored: NDArray[Any] | None) -> str | None:
+    if stored is None:
+        return None
+    if stored.dtype.kind != "U" or stored.ndim != 0 or str(stored) not in LAYOUTS:
+        raise FormatError(f"{path}: layout is {stored!r}, expected one of {', '.join(LAYOUTS)}")
+    return str(stored)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            return {
+                key: _member(archive, members[key], f"{path}: {key}")
+                for key in _KNOWN
+                if key in members
+            }
+    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
+        raise FormatError(f"{path}: file is broken ({error}), expected a .npz") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str, where: str) -> NDArray[Any]:
+    """One array; its header is held to the bytes that are there before any are taken."""
+    size = archive.getinfo(name).file_size
+    try:
+        with archive.open(name) as stream:
+            version = npy.read_magic(stream)
+            if version not in ((1, 0), (2, 0)):
+                raise ValueError(f"npy version {version}")
+            read_header = (
+                npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            )
+            shape, _, dtype = read_header(stream)
+            found = size - stream.tell()
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"{where} is broken ({_one_line(error)}), expected an array") from error
+    if dtype.hasobject:
+        raise FormatError(f"{where} holds Python objects, expected numbers")
+    if found != math.prod(shape) * dtype.itemsize:
+        raise FormatError(
+            f"{where} has {found} bytes, expected {math.prod(shape) * dtype.itemsize} "
+            f"for shape {list(shape)} of {dtype}"
+        )
+    try:
+        with archive.open(name) as stream:
+            array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
+            return array
+    except (ValueError, RuntimeError) as error:
+        raise FormatError(f"{where} is broken ({_one_line(error)}), expected an array") from error
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def save_npz(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Writes a ``.npz`` beside its place and moves it there: whole, or not at all."""
+    path = Path(path)
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or Path())
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez_compressed(stream, **{key: np.asarray(a) for key, a in arrays.items()})
+        # mkstemp's mode is for secrets; a result is an ordinary file.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(partial, 0o666 & ~umask)
+        os.replace(partial, path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
