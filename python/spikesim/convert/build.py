@@ -1,0 +1,179 @@
+"""The network under construction: named values with their kinds, parameters as arrays."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikesim import ops
+from spikesim.errors import UnsupportedError
+from spikesim.network import Network
+
+
+class Kind(enum.IntEnum):
+    """What a value is made of; of several inputs the largest wins."""
+
+    SPIKES = 0
+    INPUT = 1
+    CURRENTS = 2
+
+
+@dataclass(frozen=True)
+class Value:
+    """The output of a node, per sample: what stands for a tensor (…, N, *shape)."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    # Whether a spike may be negative: then padding (silence) is not neutral to a maximum.
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Membrane:
+    """The state that a neuron returns beside its spikes."""
+
+    neuron: Value
+
+
+@dataclass(frozen=True)
+class State:
+    """A further argument of forward(): the state of a neuron, which the network keeps itself."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """A sum or mean over the steps of a multi-step module: a readout."""
+
+    value: Value
+    readout: str
+
+
+class Builder:
+    """A `Network` and the values that its nodes make."""
+
+    def __init__(self, input_shape: tuple[int, ...], dt: float | None) -> None:
+        self.net = Network(input_shape, dt=dt)
+        self.input = Value("input", tuple(self.net.input_shape), Kind.INPUT)
+        self.inputs: dict[str, tuple[str, ...]] = {}
+        self.libraries: set[str] = set()
+        self._names = {"input"}
+
+    def add(
+        self,
+        op: Any,
+        name: str,
+        *inputs: Value,
+        kind: Kind | None = None,
+        signed: bool | None = None,
+    ) -> Value:
+        """Adds a node; `kind` and `signed` default to those of its inputs."""
+        name = self._unique(name)
+        sources = [value.name for value in inputs]
+        self.net.add(op, name, sources if len(sources) > 1 else sources[0])
+        self.inputs[name] = tuple(sources)
+        return Value(
+            name,
+            tuple(self.net.node(name).shape),
+            max(value.kind for value in inputs) if kind is None else kind,
+            any(value.signed for value in inputs) if signed is None else signed,
+        )
+
+    def current(self, op: Any, name: str, value: Value) -> Value:
+        """Adds a node with weights: its output is a current."""
+        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True)
+
+    def neuron(
+        self,
+        model: str,
+        name: str,
+        value: Value,
+        parameters: Mapping[str, float | NDArray[np.float32]],
+        rules: Mapping[str, Any],
+        meta: Mapping[str, Any],
+    ) -> Value:
+        """Adds a population of spiking neurons.
+
+        Args:
+            model: display name.
+            name: the node's name.
+            value: its input.
+            parameters: the float fields of `ops.Neuron`.
+            rules: its other fields.
+            meta: what the numbers came from.
+        """
+        op = ops.Neuron(**parameters, **rules, model=model, meta=dict(meta))
+        amplitude = np.asarray(parameters.get("spike_amplitude", 1.0))
+        signed = bool((amplitude < 0).any())
+        return self.add(op, name, value, kind=Kind.SPIKES, signed=signed)
+
+    def ancestors(self, name: str) -> set[str]:
+        """The nodes that feed `name`, directly or not."""
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            for source in self.inputs.get(todo.pop(), ()):
+                if source not in found:
+                    found.add(source)
+                    todo.append(source)
+        return found
+
+    def _unique(self, name: str) -> str:
+        chosen, count = name, 1
+        while chosen in self._names:
+            chosen = f"{name}_{count}"
+            count += 1
+        self._names.add(chosen)
+        return chosen
+
+
+def array(tensor: Tensor | float, where: str, what: str) -> NDArray[np.float32]:
+    """A parameter as a float32 array of its own memory, rounded once."""
+    if not isinstance(tensor, Tensor):
+        return np.asarray(tensor, dtype=np.float64).astype(np.float32)
+    if tensor.is_complex() or tensor.is_quantized or tensor.is_sparse:
+        raise UnsupportedError(
+            f"{where}: {what} has dtype {tensor.dtype}, layout {tensor.layout}; expected real, "
+            "dense numbers"
+        )
+    # A copy, in C order: the network must not change when the module is trained on.
+    wide = tensor.detach().to("cpu", torch.float64).numpy()
+    return np.array(wide, dtype=np.float32, order="C")
+
+
+def population(
+    parameter: Tensor | float, shape: Sequence[int], where: str, what: str
+) -> NDArray[np.float32]:
+    """A neuron parameter that torch would broadcast against (N, *shape), as spikesim says it.
+
+    torch aligns the last axes, spikesim's `(C,)` is the first axis of the population.
+
+    Returns:
+        An array of shape (), (C,) or `shape`.
+    """
+    values = array(parameter, where, what)
+    if values.size == 1:
+        return values.reshape(())
+    shape = tuple(shape)
+    while values.ndim > len(shape) and values.shape[0] == 1:
+        values = values[0]
+    fits = values.ndim <= len(shape) and all(
+        have in (1, want) for have, want in zip(values.shape[::-1], shape[::-1], strict=False)
+    )
+    if not fits:
+        raise UnsupportedError(
+            f"{where}: {what} has shape {tuple(values.shape)}, expected one that acts on each "
+            f"sample of shape {shape} alike"
+        )
+    if values.ndim == len(shape) and values.size == values.shape[0]:
+        return values.reshape(-1)
+    return np.ascontiguousarray(np.broadcast_to(values, shape))

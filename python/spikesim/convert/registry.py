@@ -1,0 +1,49 @@
+"""Which adapter reads which module.
+
+An adapter is asked only when its library is loaded already: a module of that library could not
+be here otherwise, and nothing is imported for the others' sake.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from spikesim.convert.walk import Walker
+
+# Reads one module: (walker, module, path, args, kwargs) -> Value, or whatever forward returns.
+Handler = Callable[["Walker", Any, str, tuple[Any, ...], dict[str, Any]], Any]
+
+# The library that must be loaded, and the module with its adapter. The first that knows a
+# module reads it; torch.nn comes last because the others' layers derive from its own.
+ADAPTERS = (
+    ("spikesim.train", "spikesim.convert.own"),
+    ("spikingjelly", "spikesim.convert.spikingjelly"),
+    ("snntorch", "spikesim.convert.snntorch"),
+    ("torch", "spikesim.convert.torch_nn"),
+)
+
+
+def find(module: nn.Module) -> Handler | None:
+    """The handler of `module`; None if its forward has to be traced."""
+    for library, adapter in ADAPTERS:
+        if library in sys.modules:
+            handler: Handler | None = importlib.import_module(adapter).handler(module)
+            if handler is not None:
+                return handler
+    return None
+
+
+def step_mode(module: nn.Module) -> str | None:
+    """The step mode of a neuron: "s", "m", or None if it is no neuron or knows no modes."""
+    for library, adapter in ADAPTERS:
+        if library in sys.modules:
+            mode: str | None = importlib.import_module(adapter).step_mode(module)
+            if mode is not None:
+                return mode
+    return None

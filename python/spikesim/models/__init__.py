@@ -1,0 +1,6 @@
+"""Network architectures as torch modules, ready for `spikesim.from_torch`."""
+
+from spikesim.models.calibrate import calibrate_rate
+from spikesim.models.vgg import vgg16
+
+__all__ = ["calibrate_rate", "vgg16"]
