@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 pub const MAX_NAME: usize = 256;
 
 /// Most nodes of a network.
-pub const MAX_NODES: usize = 65_536;
+pub const MAX_NODES: usize = 16_384;
 
 /// Most steps a delay may have: what is in flight has to be kept.
 pub const MAX_DELAY: usize = 65_536;
@@ -96,7 +96,23 @@ impl Graph {
     pub fn connect(&mut self, src: &str, dst: &str, delay: usize) -> Result<()> {
         let src = self.node_id("connect", src)?;
         let dst = self.node_id("connect", dst)?;
-        self.push_edge(Edge { src, dst, delay })?;
+        let edge = Edge { src, dst, delay };
+        let (source, target) = (&self.nodes[src].name, &self.nodes[dst]);
+        if matches!(target.op, Op::Concat { .. }) {
+            let problem = format!(
+                "edge from {source:?} comes after a concat was made, expected all its inputs in \
+                 add()"
+            );
+            return Err(Error::graph(&target.name, problem));
+        }
+        if self.edges.contains(&edge) {
+            let problem = format!(
+                "edge from {source:?} with delay {delay} is there already, expected it once"
+            );
+            return Err(Error::graph(&target.name, problem));
+        }
+        self.check_edge(edge)?;
+        self.edges.push(edge);
         if let Err(error) = validate::cycles(self).and_then(|()| kind::check_pools(self)) {
             self.edges.pop();
             return Err(error);
@@ -104,8 +120,8 @@ impl Graph {
         Ok(())
     }
 
-    /// An edge into a node that stands already, checked by itself.
-    pub(crate) fn push_edge(&mut self, edge: Edge) -> Result<()> {
+    /// What has to hold of any edge, into a node that stands already.
+    fn check_edge(&self, edge: Edge) -> Result<()> {
         let (source, target) = (&self.nodes[edge.src], &self.nodes[edge.dst]);
         let name = &target.name;
         check_delay(name, edge.delay)?;
@@ -113,26 +129,12 @@ impl Graph {
             let problem = format!("edge from {:?} enters the input, expected a layer", source.name);
             return Err(Error::graph(name, problem));
         }
-        if matches!(target.op, Op::Concat { .. }) {
-            let problem = format!(
-                "edge from {:?} comes after a concat was made, expected all its inputs in add()",
-                source.name
-            );
-            return Err(Error::graph(name, problem));
-        }
-        if self.edges.contains(&edge) {
-            let problem = format!(
-                "edge from {:?} with delay {} is there already, expected it once",
-                source.name, edge.delay
-            );
-            return Err(Error::graph(name, problem));
-        }
-        if source.shape != target.in_shape {
+        // A concat's edges were checked against each other when it was made.
+        if source.shape != target.in_shape && !matches!(target.op, Op::Concat { .. }) {
             let from = format!("edge from {:?}", source.name);
             let expected = format!("{:?} as the input of the node", target.in_shape);
             return Err(Error::shape(name, from, &source.shape, expected));
         }
-        self.edges.push(edge);
         Ok(())
     }
 
@@ -145,6 +147,13 @@ impl Graph {
     /// Declares the readout; `None`: the default of the output node.
     pub fn set_readout(&mut self, readout: Option<Readout>) {
         self.readout = readout;
+    }
+
+    /// Declares the length of a step in seconds.
+    pub fn set_dt(&mut self, dt: Option<f64>) -> Result<()> {
+        check_dt(dt)?;
+        self.dt = dt;
+        Ok(())
     }
 
     /// The readout as declared, `None` where it is left to the output node.
@@ -191,10 +200,40 @@ impl Graph {
     }
 }
 
+pub(super) fn check_dt(dt: Option<f64>) -> Result<()> {
+    match dt {
+        Some(dt) if !(dt.is_finite() && dt > 0.0) => {
+            let problem = format!("dt is {dt}, expected a finite number of seconds above 0");
+            Err(Error::graph("network", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_delay(place: &str, delay: usize) -> Result<()> {
     if delay > MAX_DELAY {
         let problem = format!("delay is {delay} steps, expected at most {MAX_DELAY}");
         return Err(Error::graph(place, problem));
     }
     Ok(())
+}
+
+impl Graph {
+    /// Puts the edges in place of those that the nodes were made with: `incoming` are the edges
+    /// of each node in their order, `targets` the target of each edge in the order of declaration.
+    /// For files, which hold edges of both origins in one list.
+    pub(crate) fn set_edges(
+        &mut self,
+        incoming: Vec<Vec<Edge>>,
+        targets: impl Iterator<Item = NodeId>,
+    ) -> Result<()> {
+        let mut next: Vec<_> = incoming.into_iter().map(Vec::into_iter).collect();
+        let mut edges = Vec::new();
+        for edge in targets.filter_map(|dst| next[dst].next()) {
+            self.check_edge(edge)?;
+            edges.push(edge);
+        }
+        self.edges = edges;
+        Ok(())
+    }
 }

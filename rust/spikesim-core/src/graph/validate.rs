@@ -1,7 +1,7 @@
 //! What can only be said of the whole network: cycles, the order of execution, the readout.
 
 use super::neuron::Spikes;
-use super::{Edge, Graph, NodeId, Op, Readout, kind};
+use super::{Edge, Graph, NodeId, Op, Readout, build, kind};
 use crate::error::{Error, Result};
 
 impl Graph {
@@ -13,12 +13,7 @@ impl Graph {
         }
         cycles(self)?;
         kind::check_pools(self)?;
-        if let Some(dt) = self.dt
-            && !(dt.is_finite() && dt > 0.0)
-        {
-            let problem = format!("dt is {dt}, expected a finite number of seconds above 0");
-            return Err(Error::graph("network", problem));
-        }
+        build::check_dt(self.dt)?;
         readout(self)
     }
 
