@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from spikesim.errors import InputError, UnsupportedError
 
-# Standard deviation of a neuron's input current over neurons and samples, in thresholds. With it
-# rates spread as in trained networks: at 0.1 over four steps about a quarter of the neurons fire
-# at all, and about one in a hundred at every step.
-SPREAD = 0.5
+# Standard deviation over neurons and samples of the input current, averaged over the steps, in
+# thresholds. With it rates spread as in trained networks: at 0.1 over four steps about a quarter
+# of the neurons fire at all, and less than one in a hundred at every step.
+SPREAD = 1.0
 
 # Weights and biases are rounded to this grid, so that sums of them are exact in any order and
 # every engine fires the same spikes.
@@ -86,12 +86,12 @@ def calibrate_rate(
                     "Conv2d; only those are calibrated"
                 )
             _check_neuron(name, layer)
-            offset = _normalise(weighted, current, generator)
+            _normalise(weighted, current, generator)
             current = _per_step(weighted[0], signal)
             if len(weighted) == 2:
                 current = _per_step(weighted[1], current)
-            signal, step = _fire_at(current, rate, n_steps, offset)
-            _shift(weighted, step)
+            signal, offset = _fire_at(current, rate, n_steps)
+            weighted[-1].bias.add_(offset)
             rates[name] = float(signal.mean())
             current, weighted = None, []
     if weighted and current is not None:
@@ -150,11 +150,12 @@ def _channels(current: Tensor) -> tuple[int, ...]:
     return (0, 1, *range(3, current.ndim))
 
 
-def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator) -> float:
-    """Gives every channel the spread SPREAD and mean noise; returns the offset's upper bound."""
+def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator) -> None:
+    """Gives every channel the spread SPREAD and a mean that is noise."""
     axes = _channels(current)
     mean = current.mean(axes)
-    variance = current.var(axes, unbiased=False)
+    # The spread between neurons, not that between steps, decides who fires.
+    variance = current.mean(0, keepdim=True).var(axes, unbiased=False)
     # A dense layer sees few samples a neuron: its neurons share one spread.
     if current.ndim == 3:
         variance = variance.mean().expand_as(variance)
@@ -173,7 +174,6 @@ def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator)
             raise UnsupportedError("calibrate_rate: a layer has no bias, expected bias=True")
         layer.bias.copy_(noise - mean * scale)
         _to_grid(layer)
-    return 4.0
 
 
 def _to_grid(layer: nn.Linear | nn.Conv2d) -> None:
@@ -182,13 +182,10 @@ def _to_grid(layer: nn.Linear | nn.Conv2d) -> None:
         layer.bias.div_(GRID).round_().mul_(GRID)
 
 
-def _shift(weighted: list[Any], offset: float) -> None:
-    weighted[-1].bias.add_(offset)
-
-
-def _fire_at(current: Tensor, rate: float, n_steps: int, bound: float) -> tuple[Tensor, float]:
+def _fire_at(current: Tensor, rate: float, n_steps: int) -> tuple[Tensor, float]:
     """The spikes (T, N, ...) of IF neurons, and the offset on the grid that brings `rate`."""
-    low, high = round(-bound / GRID), round(bound / GRID)
+    low, high = round(-8 * SPREAD / GRID), round(8 * SPREAD / GRID)
+    # The rate rises with the offset: bisection.
     while high - low > 1:
         middle = (low + high) // 2
         if float(_spikes(current + middle * GRID, n_steps).mean()) < rate:
