@@ -167,9 +167,7 @@ class _Check:
             raise self._wrong(place, key, value, "a list of texts")
         return tuple(value)
 
-    def choice(
-        self, place: str, table: dict[str, Any], key: str, choices: tuple[str, ...]
-    ) -> str:
+    def choice(self, place: str, table: dict[str, Any], key: str, choices: tuple[str, ...]) -> str:
         value = table.get(key)
         if not isinstance(value, str) or value not in choices:
             raise self._wrong(place, key, value, f"one of {', '.join(choices)}")
