@@ -8,7 +8,7 @@ profile has no constant for is listed in ``not_modelled``, never priced at zero.
 from __future__ import annotations
 
 from spikesim.energy.baseline import ann_baseline, dense_macs
-from spikesim.energy.estimate import report
+from spikesim.energy.estimate import leaky_layers, report
 from spikesim.energy.profile import Constant, Profile, load_profile, profiles
 from spikesim.energy.report import Energy, EnergyReport
 
@@ -19,6 +19,7 @@ __all__ = [
     "Profile",
     "ann_baseline",
     "dense_macs",
+    "leaky_layers",
     "load_profile",
     "profiles",
     "report",

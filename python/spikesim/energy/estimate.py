@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from spikesim.energy.profile import Constant, Profile, load_profile
 from spikesim.energy.report import Energy, EnergyReport, LayerEnergy
 from spikesim.errors import InputError
+
+if TYPE_CHECKING:
+    from spikesim.network import Network
 
 #: What no profile of level "compute" prices; said in every report rather than counted as zero.
 NOT_MODELLED = (
@@ -37,7 +43,7 @@ def report(
             ``result.counts.by_layer()`` gives them; other keys are ignored.
         profile: Id of a shipped profile or path of a ``.toml``.
         n_samples: Samples in the run.
-        leaky: Names of neuron layers whose state decays.
+        leaky: Names of neuron layers whose state decays (:func:`leaky_layers`).
 
     Raises:
         InputError: no such profile, or no sample.
@@ -56,6 +62,16 @@ def report(
         }
         layers[name] = LayerEnergy({term: energy for term, energy in terms.items() if energy.count})
     return EnergyReport("spiking network", prices, n_samples, layers, NOT_MODELLED)
+
+
+def leaky_layers(net: Network) -> set[str]:
+    """Populations whose update multiplies: a membrane that decays, or a synaptic current."""
+    return {
+        node.name
+        for node in net.nodes
+        if node.kind == "neuron"
+        and (node.op.synapse != "none" or bool(np.any(node.op.alpha_mem != 1.0)))
+    }
 
 
 def constant(profile: Profile, name: str) -> Constant:

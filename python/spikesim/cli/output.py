@@ -1,0 +1,75 @@
+"""What the verbs print: one JSON object, or tables for people; progress goes to stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+#: Every verb's ``--json``.
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def print_json(result: Mapping[str, Any]) -> None:
+    """The verb's only output with ``--json``. A NaN would not be JSON: it raises."""
+    print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:
+    """Names and values, a line each."""
+    table = Table(title=title, show_header=False, title_justify="left", box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, value)
+    Console().print(table, markup=False)
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with a header."""
+    table = Table(*header, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)
+
+
+class Steps:
+    """Counts work done; shows it where a person looks at stderr."""
+
+    def __init__(self, progress: Progress, total: int, text: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(text, total=total)
+
+    def advance(self, n: int = 1) -> None:
+        """``n`` more are done."""
+        self._progress.advance(self._task, n)
+
+
+@contextmanager
+def steps(total: int, text: str) -> Iterator[Steps]:
+    """A progress bar on stderr, gone when the work is done; nothing where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        yield Steps(progress, total, text)
+
+
+def joules(value: float) -> str:
+    """Joules with a unit that suits: 1.23 µJ."""
+    for factor, unit in ((1.0, "J"), (1e3, "mJ"), (1e6, "µJ"), (1e9, "nJ")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e12:.3g} pJ"
