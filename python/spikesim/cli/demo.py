@@ -19,7 +19,7 @@ PROFILE = "horowitz45-fp32"
 
 
 def demo(json: Json = False) -> None:
-    """Run the embedded model on 360 real images it never saw: accuracy, agreement, speed, energy."""
+    """Run the embedded model on 360 real images: accuracy, agreement, speed and energy."""
     import spikesim as ss
     from spikesim import data, energy
 
