@@ -10,6 +10,7 @@ from spikesim.energy.estimate import constant
 from spikesim.energy.profile import load_profile
 from spikesim.energy.report import Energy, EnergyReport, LayerEnergy
 from spikesim.errors import InputError
+from spikesim.ops import BatchNorm, Conv1d, Conv2d, Linear, Neuron, Scale
 
 if TYPE_CHECKING:
     from spikesim.network import Network, Node
@@ -44,7 +45,7 @@ def ann_baseline(
             layers[node.name] = LayerEnergy(
                 {"macs": Energy.of(macs[node.name] * n_samples, mul, add)}
             )
-        elif node.kind == "neuron":
+        elif isinstance(node.op, Neuron):
             layers[node.name] = LayerEnergy(
                 {"activations": Energy.of(math.prod(node.shape) * n_samples, add)}
             )
@@ -58,19 +59,20 @@ def dense_macs(net: Network) -> dict[str, int]:
 
 def _macs(node: Node) -> int | None:
     op = node.op
-    if node.kind == "linear":
+    if isinstance(op, Linear):
         return int(op.weight.size)
-    if node.kind in ("scale", "batch_norm"):
+    if isinstance(op, Scale | BatchNorm):
         return math.prod(node.shape)
-    if node.kind not in ("conv1d", "conv2d"):
+    if isinstance(op, Conv1d):
+        axes = [(op.stride, op.dilation, op.padding)]
+    elif isinstance(op, Conv2d):
+        axes = list(zip(op.stride, op.dilation, op.padding, strict=True))
+    else:
         return None
     n_out, n_in, *kernel = op.weight.shape
-    axes = len(kernel)
-    stride, dilation = _each(op.stride, axes), _each(op.dilation, axes)
-    before = _padding_before(op.padding, kernel, dilation)
     taps = [
-        _taps(node.in_shape[1 + a], node.shape[1 + a], k, stride[a], dilation[a], before[a])
-        for a, k in enumerate(kernel)
+        _taps(node.in_shape[1 + a], node.shape[1 + a], kernel[a], stride, dilation, before)
+        for a, (stride, dilation, (before, _)) in enumerate(axes)
     ]
     return int(n_out) * int(n_in) * math.prod(taps)
 
@@ -81,22 +83,3 @@ def _taps(n_in: int, n_out: int, kernel: int, stride: int, dilation: int, before
         0 <= o * stride + k * dilation - before < n_in for o in range(n_out) for k in range(kernel)
     )
 
-
-def _each(value: int | tuple[int, ...], axes: int) -> tuple[int, ...]:
-    return (value,) * axes if isinstance(value, int) else tuple(value)
-
-
-def _padding_before(
-    padding: str | int | tuple[int | tuple[int, int], ...],
-    kernel: list[int],
-    dilation: tuple[int, ...],
-) -> list[int]:
-    """Padding before the first element of each axis; "same" puts what is odd at the end."""
-    if padding == "valid":
-        return [0] * len(kernel)
-    if padding == "same":
-        return [d * (k - 1) // 2 for k, d in zip(kernel, dilation, strict=True)]
-    if isinstance(padding, int):
-        return [padding] * len(kernel)
-    assert not isinstance(padding, str)
-    return [p if isinstance(p, int) else p[0] for p in padding]

@@ -11,6 +11,7 @@ import numpy as np
 from spikesim.energy.profile import Constant, Profile, load_profile
 from spikesim.energy.report import Energy, EnergyReport, LayerEnergy
 from spikesim.errors import InputError
+from spikesim.ops import Neuron
 
 if TYPE_CHECKING:
     from spikesim.network import Network
@@ -69,7 +70,7 @@ def leaky_layers(net: Network) -> set[str]:
     return {
         node.name
         for node in net.nodes
-        if node.kind == "neuron"
+        if isinstance(node.op, Neuron)
         and (node.op.synapse != "none" or bool(np.any(node.op.alpha_mem != 1.0)))
     }
 
