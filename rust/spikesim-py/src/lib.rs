@@ -4,6 +4,7 @@
 mod array;
 mod error;
 mod graph;
+mod simulator;
 
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
@@ -17,6 +18,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<graph::Graph>()?;
-    // What the simulator adds goes here: `mod simulator` and `simulator::register(module)?;`.
+    simulator::register(module)?;
     Ok(())
 }

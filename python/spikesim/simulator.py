@@ -1,0 +1,218 @@
+"""Running a compiled network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesim import _core, knobs
+from spikesim._inputs import prepare
+from spikesim.errors import InputError, UnsupportedError
+from spikesim.result import Counts, Result, SpikeRaster
+
+if TYPE_CHECKING:
+    from spikesim.network import Network
+
+_RECORDABLE = ("spikes", "v", "current")
+
+#: `progress`: off, a bar on stderr, or a function of (sample-steps done, in all).
+Progress = bool | Callable[[int, int], None]
+
+
+def compile_network(
+    net: Network,
+    precision: str = "f32",
+    threads: int | None = None,
+    level: str | None = None,
+) -> Simulator:
+    """Plans `net`: `Network.compile`, where the arguments are described."""
+    if precision != "f32":
+        if precision == "i8":
+            raise UnsupportedError('compile: precision "i8" is not supported yet; use "f32"')
+        raise InputError(f'compile: precision is {precision!r}, expected "f32"')
+    knob = knobs.read()
+    threads = threads if threads is not None else knob.threads
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
+        raise InputError(f"compile: threads is {threads!r}, expected a whole number or None")
+    if threads is not None and threads < 1:
+        raise InputError(f"compile: threads is {threads}, expected at least 1")
+    level = level if level is not None else knob.level
+    return Simulator(net, _core.Simulator(net._graph, level, threads))
+
+
+class Simulator:
+    """A compiled network and the state of its last run.
+
+    Made by `Network.compile`; compiling is cheap and simulators share the network. A simulator
+    runs in one thread at a time (RuntimeError otherwise); its own threads are another matter
+    and never change a bit of the result.
+    """
+
+    def __init__(self, net: Network, core: _core.Simulator) -> None:
+        self._core = core
+        self._input_shape = net.input_shape
+        self._output = net.output
+        self._first_spike = net.effective_readout == "first_spike"
+        self._shapes = {name: tuple(shape) for name, shape in core.populations()}
+        # What Result.energy prices depends on the network as it was compiled.
+        self._leaky = _leaky(net)
+
+    @property
+    def level(self) -> str:
+        """SIMD level in use."""
+        return self._core.level
+
+    @property
+    def threads(self) -> int:
+        """Number of threads."""
+        return self._core.threads
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of packed weights."""
+        return self._core.weight_bytes
+
+    def __repr__(self) -> str:
+        return f"<Simulator: {len(self._shapes)} populations, {self.level}, {self.threads} threads>"
+
+    def run(
+        self,
+        x: Any,
+        n_steps: int | None = None,
+        record: str | Iterable[str] = (),
+        layout: str | None = None,
+        reset: bool = True,
+        batch_size: int | None = None,
+        progress: Progress = False,
+    ) -> Result:
+        """Runs the network.
+
+        Args:
+            x: `(N, *input_shape)`, the same at every step (a constant current); or a raster
+                `(T, N, *input_shape)`; or, with `layout="T"`, one sample's `(T, *input_shape)`.
+                bool, integers and floats are cast to float32 without scaling.
+            n_steps: T; needed for a constant input.
+            record: Any of "spikes", "v" (membrane after the step) and "current" (summed input),
+                kept for every population.
+            layout: None (told by the number of axes), "N", "TN" or "T".
+            reset: False goes on from the last run's state.
+            batch_size: Samples in flight at most; bounds memory.
+            progress: Show a bar on stderr, or call this function with (sample-steps done, in
+                all) every now and then.
+
+        Returns:
+            Output, predictions, counts and what was recorded.
+
+        Raises:
+            InputError: A bad type, value or number of steps.
+            ShapeError: `x` does not fit the network, or `reset=False` with another N.
+            RuntimeError: This simulator is running in another thread.
+            KeyboardInterrupt: Ctrl-C; the state is what it was before the run.
+        """
+        wanted = _record(record)
+        values, constant, steps, samples = prepare(x, self._input_shape, n_steps, layout)
+        if batch_size is not None and (
+            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
+        ):
+            raise InputError(f"run: batch_size is {batch_size!r}, expected a whole number >= 1")
+        flags = ("spikes" in wanted, "v" in wanted, "current" in wanted)
+        each = {name: flags for name in self._shapes} if any(flags) else {}
+        with _progress(progress, samples * steps) as tell:
+            raw = self._core.run(values, samples, steps, constant, each, batch_size, not reset, tell)
+        return self._result(raw, wanted, steps, samples)
+
+    def _result(self, raw: dict[str, Any], wanted: set[str], steps: int, samples: int) -> Result:
+        output: NDArray[np.float32] = raw["output"]
+        flat = output.reshape(samples, -1)
+        best = flat.argmin(axis=1) if self._first_spike else flat.argmax(axis=1)
+        spikes = {
+            name: SpikeRaster(*columns, shape=(steps, samples, *self._shapes[name]))
+            for name, columns in raw["spikes"].items()
+        }
+        return Result(
+            output=output,
+            predictions=best.astype(np.int64),
+            counts=Counts(raw["counts"]),
+            n_steps=steps,
+            recorded=frozenset(wanted),
+            spikes=spikes,
+            v=raw["v"],
+            current=raw["current"],
+            leaky=self._leaky,
+        )
+
+    def reset(self) -> None:
+        """Restores the initial state."""
+        self._core.reset()
+
+    def state_dict(self) -> dict[str, NDArray[np.float32]]:
+        """The whole state: `<node>.v` and, where there is one, `.i`, `.theta`, `.refractory`
+        `(N, *shape)`, and `<node>.history*` `(D, N, *shape)`: what delayed edges look back to.
+
+        `run(..., reset=False)` after `load_state_dict` goes on bit for bit. Before the first run
+        it is the initial state of one sample.
+        """
+        state: dict[str, NDArray[np.float32]] = self._core.state()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes a state that `state_dict` gave; arrays are copied.
+
+        Raises:
+            InputError: An array is missing, unknown or not finite.
+            ShapeError: An array has another shape.
+        """
+        arrays = {}
+        for name, array in state.items():
+            try:
+                arrays[str(name)] = np.asarray(array, dtype=np.float32)
+            except (TypeError, ValueError) as error:
+                raise InputError(f"state_dict: {name} is no array of numbers ({error})") from error
+        self._core.load_state(arrays)
+
+
+def _record(record: str | Iterable[str]) -> set[str]:
+    names = {record} if isinstance(record, str) else set(record)
+    for name in sorted(map(str, names)):
+        if name not in _RECORDABLE:
+            raise InputError(f"run: record has {name!r}, expected any of {', '.join(_RECORDABLE)}")
+    return names
+
+
+def _leaky(net: Network) -> frozenset[str]:
+    from spikesim.energy import leaky_layers
+
+    return frozenset(leaky_layers(net))
+
+
+def _progress(
+    progress: Progress, total: int
+) -> AbstractContextManager[Callable[[int], None] | None]:
+    if progress is False or progress is None:
+        return nullcontext()
+    if callable(progress):
+        return nullcontext(lambda done: progress(done, total))
+    return _Bar(total)
+
+
+class _Bar(AbstractContextManager[Callable[[int], None]]):
+    """A rich bar on stderr."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Rich
+
+        self._total = total
+        self._rich = Rich(console=Console(stderr=True), transient=True)
+        self._task = self._rich.add_task("running", total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._rich.start()
+        return lambda done: self._rich.update(self._task, completed=done)
+
+    def __exit__(self, *_: object) -> None:
+        self._rich.stop()

@@ -1,0 +1,195 @@
+//! Layers without weights on event lists: each appends one step to its result.
+
+use super::events::{Event, Events, Multiplicity};
+use super::window::{Dims, Windows};
+
+/// Channel-wise accumulator that remembers which channels were touched.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    value: Vec<f32>,
+    mult: Vec<Multiplicity>,
+    hits: Vec<u32>,
+    touched: Vec<u64>,
+}
+
+impl Scratch {
+    /// Make room for `channels`.
+    pub fn fit(&mut self, channels: usize) {
+        if self.value.len() < channels {
+            self.value.resize(channels, 0.0);
+            self.mult.resize(channels, [0, 0]);
+            self.hits.resize(channels, 0);
+            self.touched.resize(channels.div_ceil(64), 0);
+        }
+    }
+
+    fn first(&mut self, c: usize) -> bool {
+        let (word, bit) = (c / 64, 1u64 << (c % 64));
+        let fresh = self.touched[word] & bit == 0;
+        self.touched[word] |= bit;
+        fresh
+    }
+
+    fn add(&mut self, event: Event) {
+        if self.first(event.c) {
+            self.value[event.c] = 0.0;
+            self.mult[event.c] = [0, 0];
+        }
+        self.value[event.c] += event.value;
+        let mult = &mut self.mult[event.c];
+        *mult = [mult[0] + event.mult[0], mult[1] + event.mult[1]];
+    }
+
+    fn raise(&mut self, event: Event) {
+        if self.first(event.c) {
+            self.value[event.c] = event.value;
+            self.hits[event.c] = 0;
+        }
+        self.value[event.c] = self.value[event.c].max(event.value);
+        self.hits[event.c] += 1;
+    }
+
+    /// Visit the touched channels in ascending order and forget them.
+    fn drain(&mut self, mut visit: impl FnMut(usize, f32, Multiplicity, u32)) {
+        for k in 0..self.touched.len() {
+            let mut word = std::mem::take(&mut self.touched[k]);
+            while word != 0 {
+                let c = k * 64 + word.trailing_zeros() as usize;
+                word &= word - 1;
+                visit(c, self.value[c], self.mult[c], self.hits[c]);
+            }
+        }
+    }
+}
+
+/// Sum or average pooling: values of a window are summed in (ky, kx) order, then divided by the
+/// window's size where `average`. Multiplicities add up: pooling costs nothing, each event counts.
+pub fn pool(
+    src: &Events,
+    t: usize,
+    windows: &Windows,
+    average: bool,
+    scratch: &mut Scratch,
+    out: &mut Events,
+) {
+    let dims = src.dims();
+    scratch.fit(dims.c);
+    for wy in &windows.y {
+        for (ox, wx) in windows.x.iter().enumerate() {
+            for y in wy.start..wy.end {
+                for x in wx.start..wx.end {
+                    src.pixel(t, y * dims.w + x).for_each(|e| scratch.add(e));
+                }
+            }
+            let size = (wy.divisor * wx.divisor) as f32;
+            scratch.drain(|c, sum, mult, _| {
+                let value = if average { sum / size } else { sum };
+                out.push(ox, Event { c, value, mult });
+            });
+            out.end_pixel();
+        }
+    }
+}
+
+/// Max pooling of spikes: the largest value of the window, silent places and padding being 0.
+pub fn spike_max_pool(
+    src: &Events,
+    t: usize,
+    windows: &Windows,
+    scratch: &mut Scratch,
+    out: &mut Events,
+) {
+    let dims = src.dims();
+    scratch.fit(dims.c);
+    for wy in &windows.y {
+        for (ox, wx) in windows.x.iter().enumerate() {
+            for y in wy.start..wy.end {
+                for x in wx.start..wx.end {
+                    src.pixel(t, y * dims.w + x).for_each(|e| scratch.raise(e));
+                }
+            }
+            let places = (wy.full * wx.full) as u32;
+            scratch.drain(|c, largest, _, hits| {
+                let value = if hits < places { largest.max(0.0) } else { largest };
+                if value != 0.0 {
+                    let whole = value.fract() == 0.0;
+                    let mult = if whole { [value.abs() as u32, 0] } else { [0, 1] };
+                    out.push(ox, Event { c, value, mult });
+                }
+            });
+            out.end_pixel();
+        }
+    }
+}
+
+/// Several edges into a node without weights: values added in the order of the edges.
+pub fn add(sources: &[(&Events, usize)], dims: Dims, scratch: &mut Scratch, out: &mut Events) {
+    scratch.fit(dims.c);
+    for p in 0..dims.pixels() {
+        for &(src, t) in sources {
+            src.pixel(t, p).for_each(|e| scratch.add(e));
+        }
+        scratch.drain(|c, value, mult, _| out.push(p % dims.w, Event { c, value, mult }));
+        out.end_pixel();
+    }
+}
+
+/// The same elements in C order under other dims.
+pub fn reshape(src: &Events, t: usize, out: &mut Events) {
+    let (from, to) = (src.dims(), out.dims());
+    let (pixels, out_pixels) = (from.pixels(), to.pixels());
+    if pixels == 1 && out_pixels == 1 || (from.c == to.c && from.w == to.w) {
+        out.push_copy(src, t);
+        return;
+    }
+    let mut moved: Vec<(usize, Event)> = Vec::with_capacity(src.range(t).len());
+    for p in 0..pixels {
+        for event in src.pixel(t, p) {
+            let flat = event.c * pixels + p;
+            moved.push((flat % out_pixels, Event { c: flat / out_pixels, ..event }));
+        }
+    }
+    moved.sort_unstable_by_key(|&(p, e)| (p, e.c));
+    let mut next = moved.into_iter().peekable();
+    for p in 0..out_pixels {
+        while let Some((_, event)) = next.next_if(|&(at, _)| at == p) {
+            out.push(p % to.w, event);
+        }
+        out.end_pixel();
+    }
+}
+
+/// Nearest-neighbour repetition.
+pub fn upsample(src: &Events, t: usize, [fy, fx]: [usize; 2], out: &mut Events) {
+    let (from, to) = (src.dims(), out.dims());
+    for y in 0..to.h {
+        for x in 0..to.w {
+            let p = (y / fy) * from.w + x / fx;
+            for event in src.pixel(t, p) {
+                out.push(x, event);
+            }
+            out.end_pixel();
+        }
+    }
+}
+
+/// Join along `axis` of (C, H, W), in the order of the sources.
+pub fn concat(sources: &[(&Events, usize)], axis: usize, out: &mut Events) {
+    let to = out.dims();
+    for y in 0..to.h {
+        for x in 0..to.w {
+            let mut at = [0usize; 3];
+            for &(src, t) in sources {
+                let d = src.dims();
+                let (y, x) = (y.wrapping_sub(at[1]), x.wrapping_sub(at[2]));
+                if y < d.h && x < d.w {
+                    for event in src.pixel(t, y * d.w + x) {
+                        out.push(x + at[2], Event { c: event.c + at[0], ..event });
+                    }
+                }
+                at[axis] += [d.c, d.h, d.w][axis];
+            }
+            out.end_pixel();
+        }
+    }
+}

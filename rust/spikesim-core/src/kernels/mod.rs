@@ -1,0 +1,22 @@
+//! Maths on slices. Kernels know no graph and check nothing: the plan is where all checks end.
+//!
+//! One generic body per kernel ([`block`], [`neuron`]), compiled once for every instruction set
+//! through [`simd::Simd`] and chosen by [`level::Level`]; [`oracle`] holds the naive twins that
+//! every level is tested against to the bit. SIMD lanes run over output channels, so the order
+//! of the sums (S2) does not depend on the level.
+
+pub mod block;
+pub mod dense;
+pub mod dispatch;
+pub mod events;
+pub mod fanout;
+pub mod level;
+pub mod listops;
+pub mod neuron;
+pub mod oracle;
+pub mod simd;
+#[cfg(target_arch = "aarch64")]
+mod simd_neon;
+#[cfg(target_arch = "x86_64")]
+mod simd_x86;
+pub mod window;

@@ -1,0 +1,146 @@
+//! Each node of the folded graph becomes what the runtime executes.
+
+use super::pack::Packed;
+use super::params::{ParentSpec, Population};
+use super::{Factor, PlanEdge, PlanNode, PlanOp, PoolMode};
+use crate::graph::kind::{ValueKind, value_kinds};
+use crate::graph::node::{BatchNorm, Pool, PoolKind};
+use crate::graph::{Graph, Node, NodeId, Op, Tensor};
+use crate::kernels::level::Level;
+use crate::kernels::window::{Dims, Windows, adaptive_axis, pool_axis};
+use crate::{Error, Result};
+
+pub(super) fn lower(graph: &Graph, level: Level) -> Result<Vec<PlanNode>> {
+    let mut nodes = Vec::with_capacity(graph.nodes().len());
+    let kinds = value_kinds(graph);
+    for (id, node) in graph.nodes().iter().enumerate() {
+        let edges = graph.incoming(id).map(|e| PlanEdge { src: e.src, delay: e.delay }).collect();
+        let history = graph.outgoing(id).map(|e| e.delay).max().unwrap_or(0);
+        nodes.push(PlanNode {
+            name: node.name.clone(),
+            shape: node.shape.clone(),
+            dims: Dims::of(&node.shape),
+            op: op(graph, id, node, level)?,
+            edges,
+            history,
+            dense: kinds[id] == ValueKind::Currents,
+        });
+    }
+    for id in 0..nodes.len() {
+        attach_parents(graph, &mut nodes, id);
+    }
+    Ok(nodes)
+}
+
+fn op(graph: &Graph, id: NodeId, node: &Node, level: Level) -> Result<PlanOp> {
+    let (input, output) = (Dims::of(&node.in_shape), Dims::of(&node.shape));
+    let too_large = |d: Dims| d.c.checked_mul(d.w.max(1)).is_none_or(|n| n > u32::MAX as usize);
+    if too_large(output) || too_large(input) {
+        let what = format!("a row of {} elements", output.c.saturating_mul(output.w));
+        return Err(Error::unsupported(&node.name, what, "use rows below 2^32 elements"));
+    }
+    Ok(match &node.op {
+        Op::Input { .. } => PlanOp::Input,
+        Op::Linear(linear) => {
+            let (packed, fanout) = Packed::linear(linear, input, output, level);
+            PlanOp::Synapse { packed: Box::new(packed), fanout, fused: fused(graph, id) }
+        }
+        Op::Conv(conv) => {
+            let (packed, fanout) = Packed::conv(conv, input, output, level);
+            PlanOp::Synapse { packed: Box::new(packed), fanout, fused: fused(graph, id) }
+        }
+        Op::Pool(pool) => pool_op(pool, input, output),
+        Op::AdaptiveAvgPool { .. } => {
+            let y = adaptive_axis(input.h, output.h);
+            let x = adaptive_axis(input.w, output.w);
+            PlanOp::Pool { windows: Windows { y, x }, mode: PoolMode::Average }
+        }
+        Op::Flatten { .. } => PlanOp::Reshape,
+        Op::BatchNorm(norm) => {
+            let (factor, shift) = affine(norm);
+            let factor = Factor { values: factor, dims: output };
+            PlanOp::Affine { factor, shift: Some(Factor { values: shift, dims: output }) }
+        }
+        Op::Scale { scale } => {
+            PlanOp::Affine { factor: Factor { values: flat(scale), dims: output }, shift: None }
+        }
+        Op::Concat { axis } => PlanOp::Concat { axis: concat_axis(node, *axis)? },
+        Op::Upsample { scale_factor } => PlanOp::Upsample { factor: *scale_factor },
+        Op::Add => PlanOp::Add,
+        Op::Neuron(neuron) => {
+            PlanOp::Population(Box::new(Population::new(neuron, &node.shape, level)))
+        }
+    })
+}
+
+/// A BatchNorm that no layer takes: `y = x·s + t`, worked out in f64 and rounded once.
+fn affine(norm: &BatchNorm) -> (Vec<f32>, Vec<f32>) {
+    let parts = norm.weight.data().iter().zip(norm.running_var.data());
+    let s: Vec<f64> =
+        parts.map(|(&w, &var)| f64::from(w) / (f64::from(var) + norm.eps).sqrt()).collect();
+    let shift = |((&b, &mean), s): ((&f32, &f32), &f64)| (f64::from(b) - f64::from(mean) * s) as f32;
+    let t = norm.bias.data().iter().zip(norm.running_mean.data()).zip(&s).map(shift).collect();
+    (s.iter().map(|&s| s as f32).collect(), t)
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.data().to_vec()
+}
+
+fn pool_op(pool: &Pool, input: Dims, output: Dims) -> PlanOp {
+    let include_pad = match pool.kind {
+        PoolKind::Avg { count_include_pad } => count_include_pad,
+        _ => true,
+    };
+    let axis = |n, out, a: usize| {
+        let padding = pool.padding[a];
+        pool_axis(n, out, pool.kernel_size[a], pool.stride[a], padding, include_pad)
+    };
+    let windows = Windows { y: axis(input.h, output.h, 0), x: axis(input.w, output.w, 1) };
+    let mode = match pool.kind {
+        PoolKind::Sum => PoolMode::Sum,
+        PoolKind::Avg { .. } => PoolMode::Average,
+        PoolKind::MaxSpikes => PoolMode::SpikeMax,
+        PoolKind::MaxCurrents => PoolMode::CurrentMax,
+    };
+    PlanOp::Pool { windows, mode }
+}
+
+/// The axis of (C, H, W) that `axis` of the node's shape is.
+fn concat_axis(node: &Node, axis: usize) -> Result<usize> {
+    match (node.shape.len(), axis) {
+        (_, 0) => Ok(0),
+        (2, 1) => Ok(2),
+        (3, 1 | 2) => Ok(axis),
+        (rank, _) => {
+            let what = format!("axis {axis} of {rank} axes");
+            Err(Error::unsupported(&node.name, what, "join along axis 0"))
+        }
+    }
+}
+
+/// Whether a synaptic layer is read by one population only, at once: then that computes it.
+fn fused(graph: &Graph, id: NodeId) -> bool {
+    let mut out = graph.outgoing(id);
+    match (out.next(), out.next()) {
+        (Some(edge), None) => {
+            edge.delay == 0
+                && graph.output() != id
+                && matches!(graph.nodes()[edge.dst].op, Op::Neuron(_))
+        }
+        _ => false,
+    }
+}
+
+fn attach_parents(graph: &Graph, nodes: &mut [PlanNode], id: NodeId) {
+    let parents = graph
+        .incoming(id)
+        .map(|e| match &nodes[e.src].op {
+            PlanOp::Synapse { fused: true, .. } => ParentSpec::Fused(e.src),
+            _ => ParentSpec::Value(PlanEdge { src: e.src, delay: e.delay }),
+        })
+        .collect();
+    if let PlanOp::Population(population) = &mut nodes[id].op {
+        population.parents = parents;
+    }
+}

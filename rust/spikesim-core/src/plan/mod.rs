@@ -1,0 +1,179 @@
+//! From a graph to something that can be run: folded, packed, scheduled, immutable. All checks
+//! end here; what runs afterwards trusts the plan.
+
+mod lower;
+mod pack;
+mod params;
+mod schedule;
+
+use crate::graph::{Graph, NodeId, Readout};
+use crate::kernels::fanout::Fanout;
+use crate::kernels::level::Level;
+use crate::kernels::window::{Dims, Windows};
+use crate::{Error, Result};
+
+pub use pack::Packed;
+pub use params::{Amplitude, ParentSpec, Population};
+
+/// An executable network. Made once, shared by every simulator and thread.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) level: Level,
+    pub(crate) nodes: Vec<PlanNode>,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) output: NodeId,
+    pub(crate) readout: Readout,
+}
+
+/// What is executed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// One node, all steps of a chunk at once.
+    Forward(NodeId),
+    /// The nodes of a cycle, step by step, in this order.
+    Recurrent(Vec<NodeId>),
+}
+
+/// A node ready to run.
+#[derive(Debug)]
+pub struct PlanNode {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) dims: Dims,
+    pub(crate) op: PlanOp,
+    /// Incoming edges in the order of declaration.
+    pub(crate) edges: Vec<PlanEdge>,
+    /// Steps of this node's past that some edge looks back to.
+    pub(crate) history: usize,
+    /// Whether its value is analog (else event lists).
+    pub(crate) dense: bool,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanEdge {
+    pub(crate) src: NodeId,
+    pub(crate) delay: usize,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub enum PlanOp {
+    /// The network's input.
+    Input,
+    /// A Linear or Conv. `fused`: it has no value of its own, its population computes it.
+    Synapse {
+        packed: Box<Packed>,
+        fanout: Fanout,
+        fused: bool,
+    },
+    /// Neurons.
+    Population(Box<Population>),
+    /// Sum, average or maximum over windows.
+    Pool { windows: Windows, mode: PoolMode },
+    /// Other dims, same C order (Flatten).
+    Reshape,
+    /// `x · factor (+ shift)`, one value a channel or an element; BatchNorm that could not be
+    /// folded has a shift.
+    Affine { factor: Factor, shift: Option<Factor> },
+    /// Join along an axis of (C, H, W).
+    Concat { axis: usize },
+    /// Nearest-neighbour repetition.
+    Upsample { factor: [usize; 2] },
+    /// The sum of the edges.
+    Add,
+}
+
+/// What a pool does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// Sum.
+    Sum,
+    /// Sum divided by the window's size.
+    Average,
+    /// Largest spike value, silence being 0.
+    SpikeMax,
+    /// Largest current.
+    CurrentMax,
+}
+
+/// A factor for each element: one for all, a channel, or an element.
+#[derive(Debug)]
+pub struct Factor {
+    values: Vec<f32>,
+    dims: Dims,
+}
+
+impl Factor {
+    /// The factor of channel `c` at pixel `p`.
+    pub(crate) fn at(&self, c: usize, p: usize) -> f32 {
+        match self.values.len() {
+            1 => self.values[0],
+            n if n == self.dims.c => self.values[c],
+            _ => self.values[c * self.dims.pixels() + p],
+        }
+    }
+}
+
+impl Plan {
+    /// Plan `graph` for `level`.
+    pub fn new(graph: &Graph, level: Level) -> Result<Self> {
+        graph.validate()?;
+        if !level.is_available() {
+            let what = format!("\"{}\" on this CPU", level.name());
+            return Err(Error::unsupported("level", what, ""));
+        }
+        let graph = graph.fold()?;
+        let nodes = lower::lower(&graph, level)?;
+        let stages = schedule::schedule(&nodes);
+        Ok(Self { level, nodes, stages, output: graph.output(), readout: graph.readout() })
+    }
+
+    /// The instruction set it runs on.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Shape of one sample at one step.
+    pub fn input_shape(&self) -> &[usize] {
+        &self.nodes[0].shape
+    }
+
+    /// Shape of the output node's value.
+    pub fn output_shape(&self) -> &[usize] {
+        &self.nodes[self.output].shape
+    }
+
+    /// What a run answers with.
+    pub fn readout(&self) -> Readout {
+        self.readout
+    }
+
+    /// The order of execution.
+    pub fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Names and shapes of the populations, in the graph's order.
+    pub fn populations(&self) -> impl Iterator<Item = (NodeId, &str, &[usize])> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter(|(_, n)| matches!(n.op, PlanOp::Population(_)))
+            .map(|(id, n)| (id, n.name.as_str(), n.shape.as_slice()))
+    }
+
+    /// Name of a node.
+    pub fn name(&self, id: NodeId) -> &str {
+        &self.nodes[id].name
+    }
+
+    /// Bytes of packed weights and parameters.
+    pub fn weight_bytes(&self) -> usize {
+        let of = |n: &PlanNode| match &n.op {
+            PlanOp::Synapse { packed, .. } => packed.bytes(),
+            _ => 0,
+        };
+        self.nodes.iter().map(of).sum()
+    }
+}

@@ -1,0 +1,495 @@
+//! Layers with weights and populations: everything that the block kernel computes.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::group::{Group, Shared};
+use super::record::append_raster;
+use super::value::Value;
+use crate::Result;
+use crate::graph::NodeId;
+use crate::kernels::block::{BlockTask, ListView, Parent, Post};
+use crate::kernels::dense;
+use crate::kernels::dispatch::run_block;
+use crate::kernels::events::{Emission, Events};
+use crate::kernels::fanout::{Cost, Fanout};
+use crate::kernels::neuron::NeuronBlock;
+use crate::kernels::window::Dims;
+use crate::plan::{Packed, ParentSpec, PlanEdge, PlanOp, Population};
+
+/// Values of all nodes, `[node][sample]`.
+type Values = [Vec<Value>];
+
+/// One summand of a block, before the block is chosen.
+enum Prepared<'a> {
+    Lists { packed: &'a Packed, views: Vec<ListView<'a>>, edges: usize, constant: bool },
+    /// `[block][pixel][lane]`, the same at every step.
+    Constant { data: &'a [f32] },
+    /// `[t][pixel][channel]` and slack.
+    Rows { data: &'a [f32], t_stride: usize, channels: usize },
+}
+
+impl Prepared<'_> {
+    fn parent(&self, block: usize, pixels: usize, width: usize) -> Parent<'_> {
+        match self {
+            Self::Lists { packed, views, edges, constant } => Parent::Lists {
+                geometry: &packed.geometry,
+                weights: packed.rows(block),
+                bias: packed.bias(block),
+                lo: packed.blocks[block].lo,
+                n: packed.blocks[block].n,
+                views,
+                edges: *edges,
+                constant: *constant,
+            },
+            Self::Constant { data } => {
+                let len = pixels * width;
+                let data = &data[block * len..(block + 1) * len];
+                Parent::Dense { data, t_stride: 0, p_stride: width }
+            }
+            Self::Rows { data, t_stride, channels } => {
+                let data = &data[block * width..];
+                Parent::Dense { data, t_stride: *t_stride, p_stride: *channels }
+            }
+        }
+    }
+}
+
+/// Size of what a set of blocks computes.
+#[derive(Clone, Copy)]
+struct Extent {
+    dims: Dims,
+    width: usize,
+    steps: usize,
+}
+
+impl Extent {
+    fn blocks(&self) -> usize {
+        self.dims.c.div_ceil(self.width)
+    }
+
+    /// Lanes over all blocks and pixels of one step.
+    fn lanes(&self) -> usize {
+        self.blocks() * self.dims.pixels() * self.width
+    }
+
+    /// Bits of the lanes of `block` that are neurons.
+    fn mask(&self, block: usize) -> u64 {
+        let n = self.width.min(self.dims.c - block * self.width);
+        if n >= 64 { u64::MAX } else { (1 << n) - 1 }
+    }
+}
+
+/// Run every block of every sample: `prepared[sample]`, `posts[block][sample]`. Blocks are the
+/// outer loop, so that a block's weights serve all samples of the group before the next come.
+fn run_blocks(
+    shared: &Shared<'_>,
+    extent: Extent,
+    prepared: &[Vec<Prepared<'_>>],
+    posts: Vec<Vec<Post<'_>>>,
+) -> Result<()> {
+    let pixels = extent.dims.pixels();
+    let one = |(block, posts): (usize, Vec<Post<'_>>)| -> Result<()> {
+        for (parents, post) in prepared.iter().zip(posts) {
+            shared.control.check()?;
+            let parents: Vec<_> =
+                parents.iter().map(|p| p.parent(block, pixels, extent.width)).collect();
+            let mut task = BlockTask {
+                steps: extent.steps,
+                out_h: extent.dims.h,
+                out_w: extent.dims.w,
+                block,
+                parents: &parents,
+                post,
+            };
+            run_block(shared.plan.level, extent.width, &mut task);
+        }
+        Ok(())
+    };
+    if shared.parallel_blocks && posts.len() > 1 {
+        posts.into_par_iter().enumerate().try_for_each(one)
+    } else {
+        posts.into_iter().enumerate().try_for_each(one)
+    }
+}
+
+/// `data` in as many equal parts as there are blocks; empty parts of empty data.
+fn split<T>(data: &mut [T], blocks: usize) -> Vec<&mut [T]> {
+    if data.is_empty() {
+        (0..blocks).map(|_| Default::default()).collect()
+    } else {
+        let len = data.len() / blocks;
+        data.chunks_mut(len).collect()
+    }
+}
+
+/// Event lists made for edges whose source is analog; `None` where the source has lists.
+fn sparsify(values: &Values, edges: &[PlanEdge], s: usize, steps: &Range<usize>) -> Vec<Option<Events>> {
+    edges
+        .iter()
+        .map(|edge| {
+            let value = &values[edge.src][s];
+            if value.events().is_some() {
+                return None;
+            }
+            let mut events = Events::new(value.dims(), true);
+            for t in steps.clone() {
+                events.push_dense(&value.copy_row(value.row(t, edge.delay)));
+            }
+            Some(events)
+        })
+        .collect()
+}
+
+/// The lists an edge delivers at step `t`, and the step they have in there.
+fn lists<'a>(
+    values: &'a Values,
+    made: &'a [Option<Events>],
+    (e, edge): (usize, &PlanEdge),
+    s: usize,
+    (t, first): (usize, usize),
+) -> Option<(&'a Events, usize)> {
+    let value = &values[edge.src][s];
+    match &made[e] {
+        Some(events) => Some((events, t - first)),
+        None => value.events().map(|events| (events, value.row(t, edge.delay))),
+    }
+}
+
+/// Whether all edges deliver the same at every step.
+fn constant(values: &Values, edges: &[PlanEdge], s: usize) -> bool {
+    edges.iter().all(|e| e.delay == 0 && values[e.src][s].constant)
+}
+
+impl Group<'_> {
+    /// What the events that reach layer `id` cost at `steps`.
+    fn account(&mut self, id: NodeId, fanout: &Fanout, steps: &Range<usize>) {
+        let edges = &self.shared.plan.nodes[id].edges;
+        for s in 0..self.samples() {
+            let made = sparsify(&self.values, edges, s, steps);
+            let whole = constant(&self.values, edges, s);
+            for (e, edge) in edges.iter().enumerate() {
+                let fixed = edge.delay == 0 && self.values[edge.src][s].constant;
+                let mut known: Option<Cost> = None;
+                for t in steps.clone() {
+                    let cost = match known.filter(|_| fixed) {
+                        Some(cost) => cost,
+                        None => lists(&self.values, &made, (e, edge), s, (t, steps.start))
+                            .map_or_else(Cost::default, |(events, row)| fanout.cost(events, row)),
+                    };
+                    known = Some(cost);
+                    let at = self.first_step + t;
+                    self.tallies[s][id].add(at, cost, !whole || at == 0);
+                }
+            }
+        }
+    }
+
+    /// The constant part of layer `id` for each sample, computed once a run.
+    fn constants(&mut self, id: NodeId, packed: &Packed) -> Result<()> {
+        if self.constants.contains_key(&id) {
+            return Ok(());
+        }
+        let node = &self.shared.plan.nodes[id];
+        let extent = Extent { dims: node.dims, width: packed.width, steps: 1 };
+        let rows = self.layer(id, packed, extent, 0..1)?;
+        self.constants.insert(id, rows);
+        Ok(())
+    }
+
+    /// The sums of layer `id`, `[block][t][pixel][lane]` for each sample.
+    fn layer(
+        &self,
+        id: NodeId,
+        packed: &Packed,
+        extent: Extent,
+        steps: Range<usize>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let edges = &self.shared.plan.nodes[id].edges;
+        let samples = self.samples();
+        let made: Vec<_> =
+            (0..samples).map(|s| sparsify(&self.values, edges, s, &steps)).collect();
+        let prepared: Vec<_> = (0..samples)
+            .map(|s| vec![prepare_lists(&self.values, packed, edges, &made[s], s, &steps)])
+            .collect();
+        let mut out = vec![vec![0.0f32; extent.lanes() * extent.steps]; samples];
+        let mut posts: Vec<Vec<Post<'_>>> = (0..extent.blocks()).map(|_| Vec::new()).collect();
+        for rows in &mut out {
+            for (block, part) in split(rows, extent.blocks()).into_iter().enumerate() {
+                posts[block].push(Post::Store(part));
+            }
+        }
+        run_blocks(&self.shared, extent, &prepared, posts)?;
+        Ok(out)
+    }
+
+    /// A Linear or Conv that stands alone: its sums become a dense value.
+    pub(super) fn synapse(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
+        let plan = self.shared.plan;
+        let node = &plan.nodes[id];
+        let PlanOp::Synapse { packed, fanout, .. } = &node.op else { return Ok(()) };
+        self.account(id, fanout, &steps);
+        let fixed = (0..self.samples()).all(|s| constant(&self.values, &node.edges, s));
+        let computed = if fixed { steps.start..steps.start + 1 } else { steps.clone() };
+        let extent = Extent { dims: node.dims, width: packed.width, steps: computed.len() };
+        let rows = self.layer(id, packed, extent, computed)?;
+        let step = node.dims.pixels() * extent.width;
+        for (value, rows) in self.values[id].iter_mut().zip(rows) {
+            value.extend_dense(steps.len(), |out| {
+                for (t, out) in out.chunks_exact_mut(node.dims.len().max(1)).enumerate() {
+                    let at = if fixed { 0 } else { t * step };
+                    dense::unblock(&rows[at..], extent.steps * step, extent.width, node.dims, out);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// A population takes `steps`.
+    pub(super) fn population(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
+        let plan = self.shared.plan;
+        let node = &plan.nodes[id];
+        let PlanOp::Population(pop) = &node.op else { return Ok(()) };
+        for parent in &pop.parents {
+            let ParentSpec::Fused(layer) = parent else { continue };
+            let PlanOp::Synapse { packed, fanout, .. } = &plan.nodes[*layer].op else { continue };
+            self.account(*layer, fanout, &steps);
+            if constant(&self.values, &plan.nodes[*layer].edges, 0) {
+                self.constants(*layer, packed)?;
+            }
+        }
+        let extent = Extent { dims: node.dims, width: pop.width, steps: steps.len() };
+        let mut outs: Vec<Traces> =
+            (0..self.samples()).map(|_| Traces::new(&self.shared, id, pop, extent)).collect();
+        self.integrate(id, pop, extent, &steps, &mut outs)?;
+        for (s, out) in outs.iter().enumerate() {
+            self.emit(id, s, pop, extent, &steps, out);
+        }
+        Ok(())
+    }
+
+    fn integrate(
+        &mut self,
+        id: NodeId,
+        pop: &Population,
+        extent: Extent,
+        steps: &Range<usize>,
+        outs: &mut [Traces],
+    ) -> Result<()> {
+        let plan = self.shared.plan;
+        let samples = self.samples();
+        let values = &self.values;
+        let edges_of = |layer: NodeId| &plan.nodes[layer].edges[..];
+        // What has to be converted first: lists of analog sources, rows of event sources.
+        let made: Vec<Vec<Vec<Option<Events>>>> = (0..samples)
+            .map(|s| {
+                pop.parents
+                    .iter()
+                    .map(|p| match p {
+                        ParentSpec::Fused(layer) => sparsify(values, edges_of(*layer), s, steps),
+                        ParentSpec::Value(_) => Vec::new(),
+                    })
+                    .collect()
+            })
+            .collect();
+        let rows: Vec<Vec<Vec<f32>>> = (0..samples)
+            .map(|s| pop.parents.iter().map(|p| densify(values, p, s, steps)).collect())
+            .collect();
+        let mut prepared = Vec::with_capacity(samples);
+        for s in 0..samples {
+            let of = |k: usize, parent: &ParentSpec| match parent {
+                ParentSpec::Fused(layer) => match (&self.constants.get(layer), edges_of(*layer)) {
+                    (Some(data), edges) if constant(values, edges, s) => {
+                        Prepared::Constant { data: &data[s] }
+                    }
+                    (_, edges) => {
+                        let PlanOp::Synapse { packed, .. } = &plan.nodes[*layer].op else {
+                            unreachable!("a fused parent is a layer with weights")
+                        };
+                        prepare_lists(values, packed, edges, &made[s][k], s, steps)
+                    }
+                },
+                ParentSpec::Value(edge) => {
+                    let value = &values[edge.src][s];
+                    let len = extent.dims.len();
+                    let row = value.row(steps.start, edge.delay);
+                    let data = value.dense_from(row).unwrap_or(&rows[s][k]);
+                    let t_stride = if value.constant { 0 } else { len };
+                    Prepared::Rows { data, t_stride, channels: extent.dims.c }
+                }
+            };
+            prepared.push(pop.parents.iter().enumerate().map(|(k, p)| of(k, p)).collect());
+        }
+        let blocks = extent.blocks();
+        let mut posts: Vec<Vec<Post<'_>>> = (0..blocks).map(|_| Vec::new()).collect();
+        for (state, out) in self.states.iter_mut().zip(outs) {
+            let state = &mut state.nodes[id];
+            let parts = split(&mut state.v, blocks)
+                .into_iter()
+                .zip(split(&mut state.i, blocks))
+                .zip(split(&mut state.a, blocks))
+                .zip(split(&mut state.r, blocks))
+                .zip(split(&mut out.masks, blocks))
+                .zip(split(&mut out.z, blocks))
+                .zip(split(&mut out.v, blocks))
+                .zip(split(&mut out.x, blocks));
+            for (block, (((((((v, i), a), r), masks), z), v_out), x_out)) in parts.enumerate() {
+                posts[block].push(Post::Neuron(NeuronBlock {
+                    params: &pop.params,
+                    lanes: extent.mask(block),
+                    v,
+                    i,
+                    a,
+                    r,
+                    masks,
+                    z,
+                    v_out,
+                    x_out,
+                }));
+            }
+        }
+        run_blocks(&self.shared, extent, &prepared, posts)
+    }
+
+    /// What sample `s` of a population did goes into its value, the records and the counts.
+    fn emit(
+        &mut self,
+        id: NodeId,
+        s: usize,
+        pop: &Population,
+        extent: Extent,
+        steps: &Range<usize>,
+        out: &Traces,
+    ) {
+        let (dims, width) = (extent.dims, extent.width);
+        let pixels = dims.pixels();
+        let mask_stride = extent.steps * pixels;
+        let z_stride = mask_stride * width;
+        let wanted = self.shared.wanted(id);
+        let value = &mut self.values[id][s];
+        if !pop.fires() {
+            value.extend_dense(extent.steps, |rows| {
+                for (t, row) in rows.chunks_exact_mut(dims.len().max(1)).enumerate() {
+                    dense::unblock(&out.v[t * pixels * width..], z_stride, width, dims, row);
+                }
+            });
+        }
+        for t in 0..if pop.fires() { extent.steps } else { 0 } {
+            let masks = &out.masks[t * pixels..];
+            let z = if out.z.is_empty() { &[] } else { &out.z[t * pixels * width..] };
+            let count = |block: usize, p: usize, lane: usize| match z {
+                [] => 1.0,
+                z => z[block * z_stride + p * width + lane],
+            };
+            if let Some(events) = value.events_mut() {
+                if pop.is_unit() && !events.is_graded() {
+                    events.push_masks(masks, mask_stride, width);
+                } else {
+                    let amplitude = |c, p| pop.amplitude.as_ref().map_or(1.0, |a| a.at(c, p));
+                    let emission = Emission { z, z_stride, amplitude: &amplitude };
+                    events.push_graded_masks(masks, mask_stride, width, &emission);
+                }
+            }
+            let at = self.first_step + steps.start + t;
+            let mut spikes = 0u64;
+            for block in 0..extent.blocks() {
+                let row = &masks[block * mask_stride..][..pixels];
+                if z.is_empty() {
+                    spikes += row.iter().map(|w| u64::from(w.count_ones())).sum::<u64>();
+                    continue;
+                }
+                for (p, &word) in row.iter().enumerate() {
+                    let mut word = word;
+                    while word != 0 {
+                        let lane = word.trailing_zeros() as usize;
+                        word &= word - 1;
+                        spikes += count(block, p, lane).abs() as u64;
+                    }
+                }
+            }
+            self.tallies[s][id].spikes[at] += spikes;
+            if wanted.spikes {
+                let record = self.records[s].spikes.entry(id).or_default();
+                record.push_step(dims, masks, mask_stride, width, count);
+            }
+            if let Some(readout) = &mut self.readouts[s]
+                && self.shared.plan.output == id
+            {
+                readout.spikes(at, dims, masks, mask_stride, width, count);
+            }
+        }
+        if wanted.v {
+            let raster = self.records[s].v.entry(id).or_default();
+            append_raster(raster, &out.v, extent.steps, width, dims);
+        }
+        if wanted.current {
+            let raster = self.records[s].current.entry(id).or_default();
+            append_raster(raster, &out.x, extent.steps, width, dims);
+        }
+        if let Some(readout) = &mut self.readouts[s]
+            && self.shared.plan.output == id
+        {
+            let state = &self.states[s].nodes[id].v;
+            readout.membranes(state, &out.v, extent.steps, width, dims);
+        }
+    }
+}
+
+/// Where a population writes for one sample; parts that nobody wants are empty.
+struct Traces {
+    masks: Vec<u64>,
+    z: Vec<f32>,
+    v: Vec<f32>,
+    x: Vec<f32>,
+}
+
+impl Traces {
+    fn new(shared: &Shared<'_>, id: NodeId, pop: &Population, extent: Extent) -> Self {
+        let wanted = shared.wanted(id);
+        let record = extent.lanes() * extent.steps;
+        let room = |needed: bool| vec![0.0f32; if needed { record } else { 0 }];
+        let masks = if pop.fires() { record / extent.width } else { 0 };
+        Self {
+            masks: vec![0; masks],
+            z: room(pop.counts_spikes()),
+            v: room(wanted.v || !pop.fires() || shared.reads_membranes(id)),
+            x: room(wanted.current),
+        }
+    }
+}
+
+fn prepare_lists<'a>(
+    values: &'a Values,
+    packed: &'a Packed,
+    edges: &[PlanEdge],
+    made: &'a [Option<Events>],
+    s: usize,
+    steps: &Range<usize>,
+) -> Prepared<'a> {
+    let mut views = Vec::with_capacity(edges.len() * steps.len());
+    for t in steps.clone() {
+        for edge in edges.iter().enumerate() {
+            if let Some((events, row)) = lists(values, made, edge, s, (t, steps.start)) {
+                views.push(events.view(row));
+            }
+        }
+    }
+    Prepared::Lists { packed, views, edges: edges.len(), constant: false }
+}
+
+/// Rows of an event value that feeds a population without weights in between.
+fn densify(values: &Values, parent: &ParentSpec, s: usize, steps: &Range<usize>) -> Vec<f32> {
+    let ParentSpec::Value(edge) = parent else { return Vec::new() };
+    let value = &values[edge.src][s];
+    if value.events().is_none() {
+        return Vec::new();
+    }
+    let len = value.dims().len();
+    let rows = if value.constant { 1 } else { steps.len() };
+    let mut out = vec![0.0; rows * len + 64];
+    for (k, t) in steps.clone().take(rows).enumerate() {
+        value.add_row(value.row(t, edge.delay), &mut out[k * len..(k + 1) * len]);
+    }
+    out
+}

@@ -1,0 +1,210 @@
+//! A plan and one state: what a user runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::Control;
+use super::counts::{Counts, Tally};
+use super::group::{Group, GroupResult, SampleRecords, Shared};
+use super::record::{SpikeColumns, SpikeRecord, gather_raster};
+use super::state::{self, SampleState, StateArray};
+use crate::graph::NodeId;
+use crate::plan::{Plan, PlanOp};
+use crate::{Error, Result};
+
+/// Samples that one thread takes through the network together, so that a block of weights is
+/// read once for all of them.
+const GROUP: usize = 16;
+
+/// The input of a run, C order: (N, …) where `constant`, else (T, N, …).
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The values.
+    pub data: &'a [f32],
+    /// N.
+    pub samples: usize,
+    /// T.
+    pub steps: usize,
+    /// The same at every step.
+    pub constant: bool,
+}
+
+/// What is recorded of a population.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Record {
+    pub spikes: bool,
+    pub v: bool,
+    pub current: bool,
+}
+
+/// How to run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What is recorded, by population.
+    pub record: BTreeMap<NodeId, Record>,
+    /// Samples in flight at most.
+    pub batch_size: Option<usize>,
+    /// Go on from the last state instead of starting anew.
+    pub resume: bool,
+}
+
+/// What a run gives.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// (N, …): the readout.
+    pub values: Vec<f32>,
+    /// Spikes of the recorded populations.
+    pub spikes: BTreeMap<NodeId, SpikeColumns>,
+    /// Membranes (T, N, …) of the recorded populations.
+    pub v: BTreeMap<NodeId, Vec<f32>>,
+    /// Summed inputs (T, N, …) of the recorded populations.
+    pub current: BTreeMap<NodeId, Vec<f32>>,
+    /// Exact counts.
+    pub counts: Counts,
+}
+
+/// A plan and the state of some samples.
+#[derive(Debug)]
+pub struct Simulator {
+    plan: Arc<Plan>,
+    states: Vec<SampleState>,
+}
+
+impl Simulator {
+    /// A simulator at rest.
+    pub fn new(plan: Arc<Plan>) -> Self {
+        Self { plan, states: Vec::new() }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Run on the threads of the current rayon pool. After an error the state is what it was
+    /// before the run.
+    pub fn run(&mut self, input: &Input<'_>, options: &Options, control: &Control) -> Result<Output> {
+        self.check(input, options)?;
+        let before = options.resume.then(|| self.states.clone());
+        if !options.resume || self.states.is_empty() {
+            self.states = vec![SampleState::initial(&self.plan); input.samples];
+        }
+        let result = self.groups(input, options, control);
+        if result.is_err() {
+            self.states = before.unwrap_or_default();
+        }
+        let results = result?;
+        Ok(self.gather(results, input, options))
+    }
+
+    fn check(&self, input: &Input<'_>, options: &Options) -> Result<()> {
+        let len: usize = self.plan.input_shape().iter().product();
+        let rows = if input.constant { input.samples } else { input.samples * input.steps };
+        if input.steps == 0 {
+            return Err(Error::input("run", "n_steps is 0, expected at least 1"));
+        }
+        if input.samples == 0 {
+            return Err(Error::input("run", "x has no samples, expected at least 1"));
+        }
+        if input.data.len() != rows * len {
+            let expected = format!("{rows} samples of {:?}", self.plan.input_shape());
+            return Err(Error::shape("run", "x", &[input.data.len()], expected));
+        }
+        if options.batch_size == Some(0) {
+            return Err(Error::input("run", "batch_size is 0, expected at least 1"));
+        }
+        let held = self.states.len();
+        if options.resume && held != 0 && held != input.samples {
+            let expected = format!("{held} samples as the state has; run with reset=True");
+            return Err(Error::shape("run", "x", &[input.samples], expected));
+        }
+        Ok(())
+    }
+
+    fn groups(
+        &mut self,
+        input: &Input<'_>,
+        options: &Options,
+        control: &Control,
+    ) -> Result<Vec<GroupResult>> {
+        let threads = rayon::current_num_threads();
+        let at_once = options.batch_size.map_or(GROUP, |b| b.div_ceil(threads).clamp(1, GROUP));
+        let rounds = input.samples.div_ceil(threads * at_once);
+        let size = input.samples.div_ceil(rounds * threads).max(1);
+        let shared = Shared {
+            plan: &self.plan,
+            input,
+            options,
+            control,
+            parallel_blocks: input.samples.div_ceil(size) < threads,
+        };
+        self.states
+            .par_chunks_mut(size)
+            .enumerate()
+            .map(|(k, states)| Group::new(shared, k * size, states).run())
+            .collect()
+    }
+
+    fn gather(&self, results: Vec<GroupResult>, input: &Input<'_>, options: &Options) -> Output {
+        let steps = input.steps;
+        let mut out = Output::default();
+        let mut tallies: Vec<Vec<Tally>> = Vec::with_capacity(input.samples);
+        let mut records: Vec<SampleRecords> = Vec::with_capacity(input.samples);
+        for result in results {
+            tallies.extend(result.tallies);
+            records.extend(result.records);
+            result.outputs.iter().for_each(|values| out.values.extend_from_slice(values));
+        }
+        let counted = self.plan.nodes.iter().enumerate().filter_map(|(id, node)| match &node.op {
+            PlanOp::Synapse { .. } | PlanOp::Affine { shift: None, .. } => Some((id, None)),
+            PlanOp::Population(_) => Some((id, Some(node.dims.len() as u64))),
+            _ => None,
+        });
+        out.counts = Counts::gather(&tallies, steps, counted);
+        for (&id, wanted) in &options.record {
+            let len = self.plan.nodes[id].dims.len();
+            if wanted.spikes {
+                let columns: Vec<SpikeRecord> = records
+                    .iter_mut()
+                    .map(|r| r.spikes.remove(&id).unwrap_or_else(|| SpikeRecord::silent(steps)))
+                    .collect();
+                out.spikes.insert(id, SpikeColumns::gather(&columns, steps));
+            }
+            let mut rasters = |of: fn(&mut SampleRecords) -> &mut BTreeMap<NodeId, Vec<f32>>| {
+                let rows: Vec<Vec<f32>> =
+                    records.iter_mut().map(|r| of(r).remove(&id).unwrap_or_default()).collect();
+                gather_raster(&rows, steps, len)
+            };
+            if wanted.v {
+                out.v.insert(id, rasters(|r| &mut r.v));
+            }
+            if wanted.current {
+                out.current.insert(id, rasters(|r| &mut r.current));
+            }
+        }
+        out
+    }
+
+    /// Restore the initial state.
+    pub fn reset(&mut self) {
+        self.states.clear();
+    }
+
+    /// The whole state as named arrays; one sample's initial state before the first run.
+    pub fn state(&self) -> Vec<StateArray> {
+        if self.states.is_empty() {
+            state::export(&self.plan, &[SampleState::initial(&self.plan)])
+        } else {
+            state::export(&self.plan, &self.states)
+        }
+    }
+
+    /// Go on from a saved state.
+    pub fn load_state(&mut self, arrays: &[StateArray]) -> Result<()> {
+        self.states = state::import(&self.plan, arrays)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! Everything a simulator carries from step to step, in one place: nothing else outlives a run.
+
+use super::value::Value;
+use crate::graph::NodeId;
+use crate::kernels::dense;
+use crate::kernels::events::Event;
+use crate::plan::{Plan, PlanNode, PlanOp};
+use crate::{Error, Result};
+
+/// State of one node for one sample. Arrays are `[block][pixel][lane]`; those the rules do not
+/// use are empty.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NodeState {
+    pub(super) v: Vec<f32>,
+    pub(super) i: Vec<f32>,
+    pub(super) a: Vec<f32>,
+    pub(super) r: Vec<f32>,
+    /// The past that delayed edges look back to.
+    pub(super) past: Option<Value>,
+}
+
+/// State of one sample, by node.
+#[derive(Clone, Debug)]
+pub(super) struct SampleState {
+    pub(super) nodes: Vec<NodeState>,
+}
+
+/// A named array of a saved state, C order.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct StateArray {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+impl SampleState {
+    /// The state before step 0.
+    pub(super) fn initial(plan: &Plan) -> Self {
+        let nodes = plan
+            .nodes
+            .iter()
+            .map(|node| {
+                let mut state = NodeState::default();
+                if let PlanOp::Population(pop) = &node.op {
+                    let (blocks, pixels) = (node.dims.c.div_ceil(pop.width), node.dims.pixels());
+                    let rules = &pop.params.rules;
+                    let zeros = || vec![0.0; blocks * pixels * pop.width];
+                    state.v = pop.v0.expand(blocks, pixels, pop.width);
+                    if rules.decay_first || rules.decay_after {
+                        state.i = pop.i0.expand(blocks, pixels, pop.width);
+                    }
+                    if rules.adaptive {
+                        state.a = zeros();
+                    }
+                    if rules.refractory {
+                        state.r = zeros();
+                    }
+                }
+                if node.history > 0 {
+                    state.past = Some(Value::new(node.dims, node.dense, node.history));
+                }
+                state
+            })
+            .collect();
+        Self { nodes }
+    }
+}
+
+/// The arrays of a population's state that are in use, with their names.
+fn parts(state: &NodeState) -> [(&'static str, &Vec<f32>); 4] {
+    [("v", &state.v), ("i", &state.i), ("theta", &state.a), ("refractory", &state.r)]
+}
+
+fn parts_mut(state: &mut NodeState) -> [(&'static str, &mut Vec<f32>); 4] {
+    let NodeState { v, i, a, r, .. } = state;
+    [("v", v), ("i", i), ("theta", a), ("refractory", r)]
+}
+
+fn full_shape(front: &[usize], node: &PlanNode) -> Vec<usize> {
+    front.iter().chain(&node.shape).copied().collect()
+}
+
+/// The whole state as named arrays: `<node>.v` and the like (N, …), `<node>.history` (D, N, …).
+pub(super) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
+    let mut out = Vec::new();
+    for (id, node) in plan.nodes.iter().enumerate() {
+        if let PlanOp::Population(pop) = &node.op {
+            for (k, (name, first)) in parts(&samples[0].nodes[id]).into_iter().enumerate() {
+                if first.is_empty() {
+                    continue;
+                }
+                let mut data = Vec::new();
+                for sample in samples {
+                    let values = parts(&sample.nodes[id])[k].1;
+                    super::record::append_raster(&mut data, values, 1, pop.width, node.dims);
+                }
+                let shape = full_shape(&[samples.len()], node);
+                out.push(StateArray { name: format!("{}.{name}", node.name), shape, data });
+            }
+        }
+        if node.history > 0 {
+            out.extend(export_past(node, id, samples));
+        }
+    }
+    out
+}
+
+/// The past of a node: its values and, where it is events, how each is counted.
+fn export_past(node: &PlanNode, id: NodeId, samples: &[SampleState]) -> Vec<StateArray> {
+    let (len, dims) = (node.dims.len(), node.dims);
+    let mut arrays = [Vec::new(), Vec::new(), Vec::new()];
+    for row in 0..node.history {
+        for sample in samples {
+            let Some(past) = &sample.nodes[id].past else { continue };
+            let mut rows = [past.copy_row(row), Vec::new(), Vec::new()];
+            if let Some(events) = past.events() {
+                rows[1] = vec![0.0; len];
+                rows[2] = vec![0.0; len];
+                for p in 0..dims.pixels() {
+                    for e in events.pixel(row, p) {
+                        rows[1][p * dims.c + e.c] = e.mult[0] as f32;
+                        rows[2][p * dims.c + e.c] = e.mult[1] as f32;
+                    }
+                }
+            }
+            for (array, row) in arrays.iter_mut().zip(&rows).filter(|(_, row)| !row.is_empty()) {
+                let at = array.len();
+                array.resize(at + len, 0.0);
+                dense::to_c_order(row, dims, &mut array[at..]);
+            }
+        }
+    }
+    let names = ["history", "history_spikes", "history_analog"];
+    let shape = full_shape(&[node.history, samples.len()], node);
+    names
+        .iter()
+        .zip(arrays)
+        .filter(|(_, data)| !data.is_empty())
+        .map(|(name, data)| {
+            StateArray { name: format!("{}.{name}", node.name), shape: shape.clone(), data }
+        })
+        .collect()
+}
+
+/// The states that `arrays` describe; all names and shapes must be this plan's.
+pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleState>> {
+    const PLACE: &str = "state_dict";
+    let samples = arrays
+        .iter()
+        .find(|a| a.name.ends_with(".v") || a.name.ends_with(".history"))
+        .and_then(|a| a.shape.get(usize::from(a.name.ends_with(".history"))).copied())
+        .unwrap_or(1);
+    let template = SampleState::initial(plan);
+    let mut states = vec![template.clone(); samples];
+    let expected = export(plan, &states[..samples.min(1)]);
+    for want in &expected {
+        if !arrays.iter().any(|a| a.name == want.name) {
+            let problem = format!("\"{}\" is missing, expected every array of state_dict()", want.name);
+            return Err(Error::input(PLACE, problem));
+        }
+    }
+    for array in arrays {
+        let Some(want) = expected.iter().find(|w| w.name == array.name) else {
+            let problem = format!("\"{}\" is no state of this network", array.name);
+            return Err(Error::input(PLACE, problem));
+        };
+        let axis = usize::from(array.name.contains(".history"));
+        let mut shape = want.shape.clone();
+        shape[axis] = samples;
+        if array.shape != shape || array.data.len() != shape.iter().product::<usize>() {
+            return Err(Error::shape(PLACE, &array.name, &array.shape, format!("{shape:?}")));
+        }
+        if array.data.iter().any(|x| !x.is_finite()) {
+            let problem = format!("\"{}\" holds NaN or infinity, expected finite values", array.name);
+            return Err(Error::input(PLACE, problem));
+        }
+    }
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let find = |name: &str| {
+            let full = format!("{}.{name}", node.name);
+            arrays.iter().find(|a| a.name == full)
+        };
+        if let PlanOp::Population(pop) = &node.op {
+            for (s, state) in states.iter_mut().enumerate() {
+                for (name, values) in parts_mut(&mut state.nodes[id]) {
+                    let Some(array) = find(name).filter(|_| !values.is_empty()) else { continue };
+                    let row = &array.data[s * node.dims.len()..][..node.dims.len()];
+                    block(row, node, pop.width, values);
+                }
+            }
+        }
+        if node.history > 0 {
+            import_past(node, id, find, &mut states);
+        }
+    }
+    Ok(states)
+}
+
+/// From C order into `[block][pixel][lane]`.
+fn block(row: &[f32], node: &PlanNode, width: usize, out: &mut [f32]) {
+    let pixels = node.dims.pixels();
+    for c in 0..node.dims.c {
+        for p in 0..pixels {
+            out[(c / width * pixels + p) * width + c % width] = row[c * pixels + p];
+        }
+    }
+}
+
+fn import_past<'a>(
+    node: &PlanNode,
+    id: NodeId,
+    find: impl Fn(&str) -> Option<&'a StateArray>,
+    states: &mut [SampleState],
+) {
+    let (dims, len) = (node.dims, node.dims.len());
+    let arrays = ["history", "history_spikes", "history_analog"].map(find);
+    let samples = states.len();
+    for (s, state) in states.iter_mut().enumerate() {
+        let mut past = Value::new(dims, node.dense, 0);
+        for row in 0..node.history {
+            let [values, spikes, analog] = arrays.map(|array| {
+                let mut out = vec![0.0; len];
+                if let Some(array) = array {
+                    let at = (row * samples + s) * len;
+                    dense::from_c_order(&array.data[at..at + len], dims, &mut out);
+                }
+                out
+            });
+            match past.events_mut() {
+                None => past.push_dense(&values),
+                Some(events) => {
+                    events.promote();
+                    for p in 0..dims.pixels() {
+                        for c in 0..dims.c {
+                            let at = p * dims.c + c;
+                            let mult = [spikes[at] as u32, analog[at] as u32];
+                            if mult != [0, 0] {
+                                let event = Event { c, value: values[at], mult };
+                                events.push(p % dims.w, event);
+                            }
+                        }
+                        events.end_pixel();
+                    }
+                }
+            }
+        }
+        state.nodes[id].past = Some(past.tail(node.history));
+    }
+}

@@ -1,0 +1,292 @@
+//! `_core.Simulator`: run a plan. `spikesim.Simulator` is its face.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
+
+use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use spikesim_core::kernels::level::Level;
+use spikesim_core::plan::Plan;
+use spikesim_core::runtime::workers::{Workers, default_threads};
+use spikesim_core::runtime::{self, Control, Input, Options, Output, Record, StateArray};
+use spikesim_core::{Error, Result};
+
+use crate::error::{attached, caught, detached, to_py};
+use crate::graph::Graph;
+
+/// How long a run goes on before signals are looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Add what this module has to `_core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Simulator>()?;
+    module.add_function(wrap_pyfunction!(levels, module)?)?;
+    module.add_function(wrap_pyfunction!(available_threads, module)?)
+}
+
+/// The instruction-set levels of this CPU, plainest first.
+#[pyfunction]
+fn levels() -> Vec<&'static str> {
+    Level::available().into_iter().map(Level::name).collect()
+}
+
+/// Threads this process may use.
+#[pyfunction]
+fn available_threads() -> usize {
+    default_threads()
+}
+
+struct Inner {
+    simulator: runtime::Simulator,
+    workers: Workers,
+}
+
+/// A compiled network and the state of some samples.
+#[pyclass(frozen, module = "spikesim._core")]
+pub struct Simulator {
+    plan: Arc<Plan>,
+    threads: usize,
+    inner: Mutex<Inner>,
+}
+
+impl Simulator {
+    /// The simulator, unless another thread is running it.
+    fn lock(&self) -> PyResult<std::sync::MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
+                "simulator: it is running in another thread, expected one run at a time; \
+                 compile() one for each thread",
+            )),
+        }
+    }
+}
+
+#[pymethods]
+impl Simulator {
+    #[new]
+    #[pyo3(signature = (graph, level=None, threads=None))]
+    fn new(
+        py: Python<'_>,
+        graph: &Bound<'_, Graph>,
+        level: Option<&str>,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let graph = graph.get().snapshot();
+        let level = attached(py, || level.map_or_else(|| Ok(Level::best()), Level::parse))?;
+        let threads = threads.unwrap_or_else(default_threads);
+        let plan = detached(py, || {
+            if !(1..=1024).contains(&threads) {
+                let problem = format!("{threads} is out of range, expected 1 to 1024");
+                return Err(Error::input("threads", problem));
+            }
+            Plan::new(&graph, level)
+        })?;
+        let plan = Arc::new(plan);
+        let simulator = runtime::Simulator::new(plan.clone());
+        let inner = Mutex::new(Inner { simulator, workers: Workers::default() });
+        Ok(Self { plan, threads, inner })
+    }
+
+    #[getter]
+    fn level(&self) -> &'static str {
+        self.plan.level().name()
+    }
+
+    #[getter]
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    #[getter]
+    fn weight_bytes(&self) -> usize {
+        self.plan.weight_bytes()
+    }
+
+    /// Populations in the graph's order: (name, shape).
+    fn populations(&self) -> Vec<(String, Vec<usize>)> {
+        self.plan.populations().map(|(_, n, s)| (n.to_string(), s.to_vec())).collect()
+    }
+
+    /// Run; `record` maps a population's name to (spikes, v, current). `progress` is called with
+    /// the number of sample-steps done, every now and then.
+    #[pyo3(signature = (x, samples, steps, constant, record, batch_size, resume, progress=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArrayDyn<'py, f32>,
+        samples: usize,
+        steps: usize,
+        constant: bool,
+        record: BTreeMap<String, (bool, bool, bool)>,
+        batch_size: Option<usize>,
+        resume: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        // A copy: another Python thread may write to the array while this one is detached.
+        let data = x.as_slice().map(<[f32]>::to_vec).map_err(|_| {
+            to_py(py, Error::input("run", "x is not in C order, expected a C-contiguous array"))
+        })?;
+        drop(x);
+        let populations: BTreeMap<&str, usize> =
+            self.plan.populations().map(|(id, name, _)| (name, id)).collect();
+        let record = record
+            .iter()
+            .filter_map(|(name, &(spikes, v, current))| {
+                let id = populations.get(name.as_str())?;
+                Some((*id, Record { spikes, v, current }))
+            })
+            .collect();
+        let options = Options { record, batch_size, resume };
+        let mut inner = self.lock()?;
+        let Inner { simulator, workers } = &mut *inner;
+        let pool = attached(py, || workers.pool(self.threads))?;
+        let control = Control::default();
+        let (result, interrupted) = py.detach(|| {
+            let input = Input { data: &data, samples, steps, constant };
+            let mut result: Result<Output> = Err(Error::Interrupted);
+            let mut interrupted: Option<PyErr> = None;
+            let (sender, done) = channel::<()>();
+            pool.in_place_scope(|scope| {
+                let (result, control) = (&mut result, &control);
+                scope.spawn(move |_| {
+                    *result = caught(|| simulator.run(&input, &options, control));
+                    drop(sender);
+                });
+                // Meanwhile this thread answers Ctrl-C and shows progress.
+                while let Err(RecvTimeoutError::Timeout) = done.recv_timeout(POLL) {
+                    let answer = Python::attach(|py| {
+                        if let Some(progress) = &progress {
+                            progress.call1(py, (control.done(),))?;
+                        }
+                        py.check_signals()
+                    });
+                    if let Err(error) = answer {
+                        control.stop();
+                        interrupted.get_or_insert(error);
+                    }
+                }
+            });
+            (result, interrupted)
+        });
+        if let Some(error) = interrupted {
+            return Err(error);
+        }
+        let output = result.map_err(|error| {
+            if matches!(error, Error::Internal { .. }) {
+                // A panic may have left anything behind: start from the beginning next time.
+                inner.simulator.reset();
+            }
+            to_py(py, error)
+        })?;
+        drop(inner);
+        self.to_python(py, output, samples, steps)
+    }
+
+    /// Restore the initial state.
+    fn reset(&self) -> PyResult<()> {
+        self.lock()?.simulator.reset();
+        Ok(())
+    }
+
+    /// The whole state as new arrays by name.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let arrays = self.lock()?.simulator.state();
+        let out = PyDict::new(py);
+        for array in arrays {
+            out.set_item(&array.name, to_numpy(py, array.data, &array.shape)?)?;
+        }
+        Ok(out)
+    }
+
+    /// Go on from arrays that `state` gave.
+    fn load_state(
+        &self,
+        py: Python<'_>,
+        arrays: BTreeMap<String, PyReadonlyArrayDyn<'_, f32>>,
+    ) -> PyResult<()> {
+        let arrays: Vec<StateArray> = arrays
+            .into_iter()
+            .map(|(name, array)| {
+                let array = array.as_array();
+                let shape = array.shape().to_vec();
+                StateArray { name, shape, data: array.iter().copied().collect() }
+            })
+            .collect();
+        let mut inner = self.lock()?;
+        attached(py, || inner.simulator.load_state(&arrays))
+    }
+}
+
+impl Simulator {
+    fn to_python<'py>(
+        &self,
+        py: Python<'py>,
+        output: Output,
+        samples: usize,
+        steps: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let shapes: BTreeMap<usize, &[usize]> =
+            self.plan.populations().map(|(id, _, shape)| (id, shape)).collect();
+        let out = PyDict::new(py);
+        let shape = [&[samples], self.plan.output_shape()].concat();
+        out.set_item("output", to_numpy(py, output.values, &shape)?)?;
+        let spikes = PyDict::new(py);
+        for (id, columns) in output.spikes {
+            let columns = PyTuple::new(
+                py,
+                [
+                    PyArray1::from_vec(py, columns.step).into_any(),
+                    PyArray1::from_vec(py, columns.sample).into_any(),
+                    PyArray1::from_vec(py, columns.neuron).into_any(),
+                    PyArray1::from_vec(py, columns.count).into_any(),
+                ],
+            )?;
+            spikes.set_item(self.plan.name(id), columns)?;
+        }
+        out.set_item("spikes", spikes)?;
+        for (key, rasters) in [("v", output.v), ("current", output.current)] {
+            let dict = PyDict::new(py);
+            for (id, values) in rasters {
+                let shape = [&[steps, samples], shapes[&id]].concat();
+                dict.set_item(self.plan.name(id), to_numpy(py, values, &shape)?)?;
+            }
+            out.set_item(key, dict)?;
+        }
+        let layers = PyDict::new(py);
+        for (id, counts) in output.counts.layers {
+            let tables = PyDict::new(py);
+            for (name, table) in [
+                ("synops", counts.synops),
+                ("synops_with_zeros", counts.synops_with_zeros),
+                ("macs", counts.macs),
+                ("macs_executed", counts.macs_executed),
+                ("spikes", counts.spikes),
+                ("neuron_updates", counts.neuron_updates),
+                ("neuron_visits", counts.neuron_visits),
+            ] {
+                if !table.is_empty() {
+                    tables.set_item(name, to_numpy(py, table, &[steps, samples])?)?;
+                }
+            }
+            layers.set_item(self.plan.name(id), tables)?;
+        }
+        out.set_item("counts", layers)?;
+        Ok(out)
+    }
+}
+
+/// Values as a NumPy array; their memory moves, nothing is copied.
+fn to_numpy<'py, T: Element>(
+    py: Python<'py>,
+    values: Vec<T>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    PyArray1::from_vec(py, values).reshape(shape)
+}
