@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 /// The kind of value of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ValueKind {
+    /// The network's input, or made of it alone without a weight: its data decides.
+    Input,
     /// Spikes, and what pooling, joining, adding and reshaping make of them (graded).
     Spikes,
-    /// The network's input, or made of it without a weight: its data decides.
-    Input,
     /// Analog values: what weights make, membranes.
     Currents,
 }
@@ -34,10 +34,10 @@ fn own(op: &Op) -> Option<ValueKind> {
     }
 }
 
-/// The kind of each node's value. Several inputs: currents if any is, else input if any is.
+/// The kind of each node's value. Several inputs: currents if any is, else spikes if any is.
 pub fn value_kinds(graph: &Graph) -> Vec<ValueKind> {
     let mut kinds: Vec<_> =
-        graph.nodes.iter().map(|n| own(&n.op).unwrap_or(ValueKind::Spikes)).collect();
+        graph.nodes.iter().map(|n| own(&n.op).unwrap_or(ValueKind::Input)).collect();
     // Kinds only rise, in the order of the enum, so this ends; one round suffices where edges
     // go forward, which all but those of connect() do.
     loop {

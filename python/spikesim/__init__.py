@@ -1,0 +1,126 @@
+"""Event-driven simulation of trained spiking neural networks.
+
+    import spikesim as ss
+
+    net = ss.load("model.spikesim")
+    result = net.compile().run(x, n_steps=4)
+
+Importing this imports NumPy and nothing heavier: whatever needs torch or another optional library
+is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from spikesim import errors, ops
+from spikesim._core import __version__
+from spikesim.network import Edge, Network, Node, load
+from spikesim.ops import (
+    IF,
+    LI,
+    LIF,
+    AdaptiveAvgPool2d,
+    Add,
+    AvgPool1d,
+    AvgPool2d,
+    BatchNorm,
+    Concat,
+    Conv1d,
+    Conv2d,
+    CubaLI,
+    CubaLIF,
+    CurrentMaxPool1d,
+    CurrentMaxPool2d,
+    Flatten,
+    Linear,
+    Neuron,
+    Scale,
+    SpikeMaxPool1d,
+    SpikeMaxPool2d,
+    SumPool1d,
+    SumPool2d,
+    Upsample,
+)
+
+if TYPE_CHECKING:
+    from spikesim import convert, data, energy, models, reference, train
+    from spikesim.convert import from_torch
+    from spikesim.simulator import Counts, Result, Simulator, SpikeRaster
+
+# What is imported when it is first asked for: name -> module that has it (or is it).
+_LAZY = {
+    "Counts": "spikesim.simulator",
+    "Result": "spikesim.simulator",
+    "Simulator": "spikesim.simulator",
+    "SpikeRaster": "spikesim.simulator",
+    "convert": "spikesim.convert",
+    "data": "spikesim.data",
+    "energy": "spikesim.energy",
+    "from_torch": "spikesim.convert",
+    "models": "spikesim.models",
+    "reference": "spikesim.reference",
+    "simulator": "spikesim.simulator",
+    "train": "spikesim.train",
+}
+
+__all__ = [
+    "IF",
+    "LI",
+    "LIF",
+    "AdaptiveAvgPool2d",
+    "Add",
+    "AvgPool1d",
+    "AvgPool2d",
+    "BatchNorm",
+    "Concat",
+    "Conv1d",
+    "Conv2d",
+    "Counts",
+    "CubaLI",
+    "CubaLIF",
+    "CurrentMaxPool1d",
+    "CurrentMaxPool2d",
+    "Edge",
+    "Flatten",
+    "Linear",
+    "Network",
+    "Neuron",
+    "Node",
+    "Result",
+    "Scale",
+    "Simulator",
+    "SpikeMaxPool1d",
+    "SpikeMaxPool2d",
+    "SpikeRaster",
+    "SumPool1d",
+    "SumPool2d",
+    "Upsample",
+    "__version__",
+    "convert",
+    "data",
+    "energy",
+    "errors",
+    "from_torch",
+    "load",
+    "models",
+    "ops",
+    "reference",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = _LAZY[name]
+    except KeyError:
+        raise AttributeError(f"module 'spikesim' has no attribute {name!r}") from None
+    loaded = importlib.import_module(module)
+    value = loaded if module == f"spikesim.{name}" else getattr(loaded, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
