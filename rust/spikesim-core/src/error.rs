@@ -16,7 +16,7 @@ pub enum Error {
         problem: String,
     },
     /// Shapes that do not fit each other.
-    #[error("{place}: {name} has shape {found:?}, expected {expected}")]
+    #[error("{place}: {name} has shape {}, expected {expected}", tuple(found))]
     Shape {
         /// The node or argument.
         place: String,
@@ -105,5 +105,13 @@ impl Error {
     pub fn unsupported(place: impl Into<String>, what: impl Into<String>, advice: &str) -> Self {
         let advice = if advice.is_empty() { String::new() } else { format!("; {advice}") };
         Self::Unsupported { place: place.into(), what: what.into(), advice }
+    }
+}
+
+/// A shape as Python writes it: `(3,)`, `(1, 8, 8)`.
+pub fn tuple(shape: &[usize]) -> String {
+    match shape {
+        [n] => format!("({n},)"),
+        _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
     }
 }

@@ -2,7 +2,7 @@
 //! network as it was.
 
 use super::{Edge, Graph, Node, NodeId, Op, Readout, check, kind, shape, validate};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 
 /// Longest node name, in bytes.
 pub const MAX_NAME: usize = 256;
@@ -132,7 +132,7 @@ impl Graph {
         // A concat's edges were checked against each other when it was made.
         if source.shape != target.in_shape && !matches!(target.op, Op::Concat { .. }) {
             let from = format!("edge from {:?}", source.name);
-            let expected = format!("{:?} as the input of the node", target.in_shape);
+            let expected = format!("{} as the input of the node", tuple(&target.in_shape));
             return Err(Error::shape(name, from, &source.shape, expected));
         }
         Ok(())

@@ -4,7 +4,7 @@
 use super::neuron::{Neuron, Order, Reset, ResetTiming, Spikes, Synapse};
 use super::node::{BatchNorm, Op};
 use super::{Tensor, neuron};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 
 /// Checks `op` on an input of `shape` and brings parameters given as (C, 1, 1) to (C,).
 pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()> {
@@ -62,7 +62,7 @@ fn parameter(place: &str, name: &str, tensor: &mut Tensor, shape: &[usize]) -> R
     if per_channel {
         *tensor = tensor.reshaped(vec![channels]).unwrap_or_else(|| tensor.clone());
     } else if !(found.is_empty() || found == [channels] || found == shape) {
-        let expected = format!("(), ({channels},) or {shape:?}");
+        let expected = format!("(), ({channels},) or {}", tuple(shape));
         return Err(Error::shape(place, name, found, expected));
     }
     finite(place, name, tensor)

@@ -1,7 +1,7 @@
 //! Shapes: what a node makes of the shapes that come in, and whether they fit it at all.
 
 use super::node::{Conv, Linear, Op, Pool};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 
 /// The most values one node may have, for one sample at one step: indices fit in 31 bits.
 pub const MAX_VALUES: usize = i32::MAX as usize;
@@ -39,7 +39,7 @@ pub(super) fn infer(place: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usi
     if !matches!(op, Op::Concat { .. }) {
         for shape in &inputs[1..] {
             if *shape != first {
-                let expected = format!("{first:?} as the input before it; inputs are added");
+                let expected = format!("{} as the input before it; inputs are added", tuple(first));
                 return Err(Error::shape(place, "input", shape, expected));
             }
         }
@@ -54,7 +54,10 @@ pub(super) fn infer(place: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usi
             if output_size.contains(&0) {
                 return Err(Error::graph(
                     place,
-                    format!("output_size is {output_size:?}, expected at least 1 on both axes"),
+                    format!(
+                        "output_size is {}, expected at least 1 on both axes",
+                        tuple(output_size)
+                    ),
                 ));
             }
             vec![first[0], output_size[0], output_size[1]]
@@ -67,8 +70,10 @@ pub(super) fn infer(place: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usi
             match (scaled(first[1], scale_factor[0]), scaled(first[2], scale_factor[1])) {
                 (Some(y), Some(x)) => vec![first[0], y, x],
                 _ => {
-                    let problem =
-                        format!("scale_factor is {scale_factor:?}, expected at least 1 and small");
+                    let problem = format!(
+                        "scale_factor is {}, expected at least 1 and small",
+                        tuple(scale_factor)
+                    );
                     return Err(Error::graph(place, problem));
                 }
             }
@@ -99,7 +104,7 @@ fn linear(place: &str, linear: &Linear, input: &[usize]) -> Result<Vec<usize>> {
         return Err(Error::shape(place, "input", input, expected));
     }
     if input[0] != n_in {
-        let expected = format!("({n_in},) as the weight {weight:?} has it");
+        let expected = format!("({n_in},) as the weight {} has it", tuple(weight));
         return Err(Error::shape(place, "input", input, expected));
     }
     check_bias(place, linear.bias.as_ref().map(|b| b.shape()), n_out)?;
@@ -174,8 +179,9 @@ fn conv(place: &str, conv: &Conv, input: &[usize]) -> Result<Vec<usize>> {
     }
     if weight[1] != n_in / groups {
         let expected = format!(
-            "{} channels as the weight {weight:?} with groups {groups} has it",
-            weight[1].saturating_mul(groups)
+            "{} channels as the weight {} with groups {groups} has it",
+            weight[1].saturating_mul(groups),
+            tuple(weight)
         );
         return Err(Error::shape(place, "input", input, expected));
     }
@@ -247,8 +253,9 @@ fn pool(place: &str, pool: &Pool, input: &[usize]) -> Result<Vec<usize>> {
 fn flatten(place: &str, start: usize, end: usize, input: &[usize]) -> Result<Vec<usize>> {
     if start > end || end >= input.len() {
         let problem = format!(
-            "start_dim {start} and end_dim {end} are no range of the axes of {input:?}, expected \
+            "start_dim {start} and end_dim {end} are no range of the axes of {}, expected \
              start_dim <= end_dim < {}",
+            tuple(input),
             input.len()
         );
         return Err(Error::graph(place, problem));
@@ -270,7 +277,7 @@ fn concat(place: &str, axis: usize, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         let fits = other.len() == shape.len()
             && (0..shape.len()).all(|a| a == axis || other[a] == shape[a]);
         if !fits {
-            let expected = format!("{:?} except along axis {axis}", inputs[0]);
+            let expected = format!("{} except along axis {axis}", tuple(inputs[0]));
             return Err(Error::shape(place, "input", other, expected));
         }
         shape[axis] = shape[axis].saturating_add(other[axis]);
