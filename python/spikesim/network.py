@@ -336,9 +336,9 @@ class Network:
         Raises:
             GraphError: The network is not valid.
         """
-        from spikesim.simulator import Simulator
+        from spikesim.simulator import compile_network
 
-        return Simulator(self, precision=precision, threads=threads, level=level)
+        return compile_network(self, precision, threads, level)
 
     def _free_name(self, op: Op) -> str:
         """The kind (of a neuron its model) without "2d", and the first number that is free."""

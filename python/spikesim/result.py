@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import os
 
     from spikesim.energy import EnergyReport
+
+_T = TypeVar("_T")
 
 #: Every counter; all but `macs_executed` and `neuron_visits` follow from the network, the input
 #: and the rules alone.
@@ -128,14 +130,14 @@ class Counts:
         return f"Counts({', '.join(f'{name}={self.total(name)}' for name in names)})"
 
 
-class Recorded[T](dict[str, T]):
+class Recorded(dict[str, _T]):
     """What was recorded, by population; says how to record what is not there."""
 
-    def __init__(self, values: Mapping[str, T], what: str, done: bool) -> None:
+    def __init__(self, values: Mapping[str, _T], what: str, done: bool) -> None:
         super().__init__(values)
         self._what, self._done = what, done
 
-    def __missing__(self, name: str) -> T:
+    def __missing__(self, name: str) -> _T:
         if not self._done:
             raise InputError(
                 f'result: {self._what} was not recorded, expected record=("{self._what}",) in run()'

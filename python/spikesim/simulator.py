@@ -56,7 +56,7 @@ class Simulator:
         self._core = core
         self._input_shape = net.input_shape
         self._output = net.output
-        self._first_spike = net.effective_readout == "first_spike"
+        self._first_spike = net.readout == "first_spike"
         self._shapes = {name: tuple(shape) for name, shape in core.populations()}
         # What Result.energy prices depends on the network as it was compiled.
         self._leaky = _leaky(net)
