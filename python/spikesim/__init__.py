@@ -47,14 +47,15 @@ from spikesim.ops import (
 if TYPE_CHECKING:
     from spikesim import convert, data, energy, models, reference, train
     from spikesim.convert import from_torch
-    from spikesim.simulator import Counts, Result, Simulator, SpikeRaster
+    from spikesim.result import Counts, Result, SpikeRaster
+    from spikesim.simulator import Simulator
 
 # What is imported when it is first asked for: name -> module that has it (or is it).
 _LAZY = {
-    "Counts": "spikesim.simulator",
-    "Result": "spikesim.simulator",
+    "Counts": "spikesim.result",
+    "Result": "spikesim.result",
     "Simulator": "spikesim.simulator",
-    "SpikeRaster": "spikesim.simulator",
+    "SpikeRaster": "spikesim.result",
     "convert": "spikesim.convert",
     "data": "spikesim.data",
     "energy": "spikesim.energy",

@@ -179,7 +179,7 @@ class Neuron(Op):
             >>> ss.LIF(alpha_mem=0.9).describe()
             'LIF θ=1 α=0.9 >= subtract'
         """
-        words = [self.model]
+        words: list[str] = [self.model]
         spiking = self.spikes != "none"
         if spiking:
             words.append(f"θ={_number(self.v_threshold)}")
@@ -198,7 +198,7 @@ class Neuron(Op):
         return " ".join(words)
 
     def _firing(self) -> list[str]:
-        words = [self.fires, self.reset]
+        words: list[str] = [self.fires, self.reset]
         if self.reset == "to_value":
             words.append(_number(self.v_reset))
         if self.reset_timing != "same_step":
