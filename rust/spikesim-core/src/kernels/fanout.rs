@@ -79,7 +79,8 @@ impl Fanout {
             for tx in &taps_x {
                 let first = table.len();
                 for c in 0..g.in_c {
-                    let reach = |ky: &usize| tx.iter().map(|kx| nonzero(ky * g.kw + kx, c)).sum::<u32>();
+                    let reach =
+                        |ky: &usize| tx.iter().map(|kx| nonzero(ky * g.kw + kx, c)).sum::<u32>();
                     table.push(ty.iter().map(reach).sum());
                 }
                 all.push((ty.len() * tx.len() * outputs) as u32);

@@ -190,13 +190,8 @@ impl NeuronBlock<'_> {
     pub(super) fn check(&self, block: usize, width: usize, pixels: usize, steps: usize) {
         let params = self.params;
         let rules = &params.rules;
-        let five = [
-            &params.v_threshold,
-            &params.v_reset,
-            &params.v_leak,
-            &params.alpha_mem,
-            &params.gain,
-        ];
+        let five =
+            [&params.v_threshold, &params.v_reset, &params.v_leak, &params.alpha_mem, &params.gain];
         let rest = [
             &params.alpha_syn,
             &params.w_in,

@@ -88,10 +88,7 @@ unsafe impl Simd for Avx2 {
     unsafe fn ge(a: Self::V, b: Self::V) -> Self::M {
         // SAFETY: the trait's contract gives AVX2.
         unsafe {
-            [
-                _mm256_cmp_ps::<_CMP_GE_OQ>(a[0], b[0]),
-                _mm256_cmp_ps::<_CMP_GE_OQ>(a[1], b[1]),
-            ]
+            [_mm256_cmp_ps::<_CMP_GE_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_GE_OQ>(a[1], b[1])]
         }
     }
 
@@ -99,10 +96,7 @@ unsafe impl Simd for Avx2 {
     unsafe fn gt(a: Self::V, b: Self::V) -> Self::M {
         // SAFETY: the trait's contract gives AVX2.
         unsafe {
-            [
-                _mm256_cmp_ps::<_CMP_GT_OQ>(a[0], b[0]),
-                _mm256_cmp_ps::<_CMP_GT_OQ>(a[1], b[1]),
-            ]
+            [_mm256_cmp_ps::<_CMP_GT_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_GT_OQ>(a[1], b[1])]
         }
     }
 

@@ -78,7 +78,8 @@ fn affine(norm: &BatchNorm) -> (Vec<f32>, Vec<f32>) {
     let parts = norm.weight.data().iter().zip(norm.running_var.data());
     let s: Vec<f64> =
         parts.map(|(&w, &var)| f64::from(w) / (f64::from(var) + norm.eps).sqrt()).collect();
-    let shift = |((&b, &mean), s): ((&f32, &f32), &f64)| (f64::from(b) - f64::from(mean) * s) as f32;
+    let shift =
+        |((&b, &mean), s): ((&f32, &f32), &f64)| (f64::from(b) - f64::from(mean) * s) as f32;
     let t = norm.bias.data().iter().zip(norm.running_mean.data()).zip(&s).map(shift).collect();
     (s.iter().map(|&s| s as f32).collect(), t)
 }

@@ -62,11 +62,7 @@ pub enum PlanOp {
     /// The network's input.
     Input,
     /// A Linear or Conv. `fused`: it has no value of its own, its population computes it.
-    Synapse {
-        packed: Box<Packed>,
-        fanout: Fanout,
-        fused: bool,
-    },
+    Synapse { packed: Box<Packed>, fanout: Fanout, fused: bool },
     /// Neurons.
     Population(Box<Population>),
     /// Sum, average or maximum over windows.

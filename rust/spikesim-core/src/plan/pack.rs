@@ -59,7 +59,12 @@ impl Packed {
     }
 
     /// A fully connected layer.
-    pub(crate) fn linear(linear: &Linear, input: Dims, output: Dims, level: Level) -> (Self, Fanout) {
+    pub(crate) fn linear(
+        linear: &Linear,
+        input: Dims,
+        output: Dims,
+        level: Level,
+    ) -> (Self, Fanout) {
         let geometry = Geometry {
             in_h: 1,
             in_w: 1,

@@ -18,9 +18,11 @@ impl Group<'_> {
         let plan = self.shared.plan;
         let node = &plan.nodes[id];
         for s in 0..self.samples() {
-            let mut out = std::mem::replace(&mut self.values[id][s], Value::new(node.dims, true, 0));
+            let mut out =
+                std::mem::replace(&mut self.values[id][s], Value::new(node.dims, true, 0));
             let fixed = |e: &PlanEdge| e.delay == 0 && self.values[e.src][s].constant;
-            out.constant = node.history == 0 && !node.edges.is_empty() && node.edges.iter().all(fixed);
+            out.constant =
+                node.history == 0 && !node.edges.is_empty() && node.edges.iter().all(fixed);
             for t in steps.clone() {
                 let cost = if out.constant && out.rows() > 0 {
                     self.scale_cost(node, s, t)
@@ -78,15 +80,10 @@ fn step(
     scratch: &mut Scratch,
     out: &mut Value,
 ) {
-    let sources: Vec<(&Value, usize)> = node
-        .edges
-        .iter()
-        .map(|e| (&values[e.src][s], values[e.src][s].row(t, e.delay)))
-        .collect();
-    let analog = matches!(
-        node.op,
-        PlanOp::Affine { .. } | PlanOp::Pool { mode: PoolMode::CurrentMax, .. }
-    );
+    let sources: Vec<(&Value, usize)> =
+        node.edges.iter().map(|e| (&values[e.src][s], values[e.src][s].row(t, e.delay))).collect();
+    let analog =
+        matches!(node.op, PlanOp::Affine { .. } | PlanOp::Pool { mode: PoolMode::CurrentMax, .. });
     let lists: Option<Vec<(&Events, usize)>> =
         sources.iter().map(|(value, row)| value.events().map(|e| (e, *row))).collect();
     match (lists, out.events_mut()) {
@@ -108,7 +105,10 @@ fn on_lists(node: &PlanNode, lists: &[(&Events, usize)], scratch: &mut Scratch, 
         return on_lists(node, &[(&sum, 0)], scratch, out);
     }
     let averages = matches!(&node.op, PlanOp::Pool { mode, .. } if *mode != PoolMode::SpikeMax);
-    if averages || (lists.len() > 1 && matches!(node.op, PlanOp::Add)) || lists.iter().any(|l| l.0.is_graded()) {
+    if averages
+        || (lists.len() > 1 && matches!(node.op, PlanOp::Add))
+        || lists.iter().any(|l| l.0.is_graded())
+    {
         out.promote();
     }
     let &(src, t) = &lists[0];

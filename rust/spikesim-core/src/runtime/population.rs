@@ -23,11 +23,22 @@ type Values = [Vec<Value>];
 
 /// One summand of a block, before the block is chosen.
 enum Prepared<'a> {
-    Lists { packed: &'a Packed, views: Vec<ListView<'a>>, edges: usize, constant: bool },
+    Lists {
+        packed: &'a Packed,
+        views: Vec<ListView<'a>>,
+        edges: usize,
+        constant: bool,
+    },
     /// `[block][pixel][lane]`, the same at every step.
-    Constant { data: &'a [f32] },
+    Constant {
+        data: &'a [f32],
+    },
     /// `[t][pixel][channel]` and slack.
-    Rows { data: &'a [f32], t_stride: usize, channels: usize },
+    Rows {
+        data: &'a [f32],
+        t_stride: usize,
+        channels: usize,
+    },
 }
 
 impl Prepared<'_> {
@@ -125,7 +136,12 @@ fn split<T>(data: &mut [T], blocks: usize) -> Vec<&mut [T]> {
 }
 
 /// Event lists made for edges whose source is analog; `None` where the source has lists.
-fn sparsify(values: &Values, edges: &[PlanEdge], s: usize, steps: &Range<usize>) -> Vec<Option<Events>> {
+fn sparsify(
+    values: &Values,
+    edges: &[PlanEdge],
+    s: usize,
+    steps: &Range<usize>,
+) -> Vec<Option<Events>> {
     edges
         .iter()
         .map(|edge| {
@@ -208,8 +224,7 @@ impl Group<'_> {
     ) -> Result<Vec<Vec<f32>>> {
         let edges = &self.shared.plan.nodes[id].edges;
         let samples = self.samples();
-        let made: Vec<_> =
-            (0..samples).map(|s| sparsify(&self.values, edges, s, &steps)).collect();
+        let made: Vec<_> = (0..samples).map(|s| sparsify(&self.values, edges, s, &steps)).collect();
         let prepared: Vec<_> = (0..samples)
             .map(|s| vec![prepare_lists(&self.values, packed, edges, &made[s], s, &steps)])
             .collect();

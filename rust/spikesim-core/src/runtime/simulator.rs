@@ -86,7 +86,12 @@ impl Simulator {
 
     /// Run on the threads of the current rayon pool. After an error the state is what it was
     /// before the run.
-    pub fn run(&mut self, input: &Input<'_>, options: &Options, control: &Control) -> Result<Output> {
+    pub fn run(
+        &mut self,
+        input: &Input<'_>,
+        options: &Options,
+        control: &Control,
+    ) -> Result<Output> {
         self.check(input, options)?;
         let before = options.resume.then(|| self.states.clone());
         if !options.resume || self.states.is_empty() {

@@ -137,8 +137,10 @@ fn export_past(node: &PlanNode, id: NodeId, samples: &[SampleState]) -> Vec<Stat
         .iter()
         .zip(arrays)
         .filter(|(_, data)| !data.is_empty())
-        .map(|(name, data)| {
-            StateArray { name: format!("{}.{name}", node.name), shape: shape.clone(), data }
+        .map(|(name, data)| StateArray {
+            name: format!("{}.{name}", node.name),
+            shape: shape.clone(),
+            data,
         })
         .collect()
 }
@@ -156,7 +158,8 @@ pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
     let expected = export(plan, &states[..samples.min(1)]);
     for want in &expected {
         if !arrays.iter().any(|a| a.name == want.name) {
-            let problem = format!("\"{}\" is missing, expected every array of state_dict()", want.name);
+            let problem =
+                format!("\"{}\" is missing, expected every array of state_dict()", want.name);
             return Err(Error::input(PLACE, problem));
         }
     }
@@ -172,7 +175,8 @@ pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
             return Err(Error::shape(PLACE, &array.name, &array.shape, format!("{shape:?}")));
         }
         if array.data.iter().any(|x| !x.is_finite()) {
-            let problem = format!("\"{}\" holds NaN or infinity, expected finite values", array.name);
+            let problem =
+                format!("\"{}\" holds NaN or infinity, expected finite values", array.name);
             return Err(Error::input(PLACE, problem));
         }
     }
