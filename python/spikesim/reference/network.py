@@ -1,0 +1,350 @@
+"""A network made ready to be walked: nodes in order, parameters as tensors (S1.2, S2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikesim import ops
+from spikesim.network import Network
+from spikesim.reference import counts, layers, sums
+from spikesim.reference.counts import FanOut, Signal
+from spikesim.reference.fold import affine, foldable, folded
+from spikesim.reference.geometry import Window, as_image, paddings, pair
+from spikesim.reference.neuron import Population, State
+
+Inputs = list[tuple[str, int]]
+SumPool = ops.SumPool1d | ops.SumPool2d
+AvgPool = ops.AvgPool1d | ops.AvgPool2d
+SpikeMaxPool = ops.SpikeMaxPool1d | ops.SpikeMaxPool2d
+CurrentMaxPool = ops.CurrentMaxPool1d | ops.CurrentMaxPool2d
+Conv = ops.Conv1d | ops.Conv2d
+
+
+@dataclass
+class PlainNode:
+    """Anything without weights and neurons; `apply` gives its signal."""
+
+    name: str
+    inputs: Inputs
+    apply: Callable[[list[Signal]], Signal]
+
+
+@dataclass
+class SynapticNode:
+    """Linear, Conv, Scale: where events are counted."""
+
+    name: str
+    inputs: Inputs
+    apply: Callable[[list[Signal]], Signal]
+    fan_out: FanOut
+
+
+@dataclass
+class NeuronNode:
+    """A population."""
+
+    name: str
+    inputs: Inputs
+    population: Population
+
+    def sum(self, arrivals: list[Signal]) -> Tensor:
+        """The summed input of the step."""
+        return added(arrivals).value
+
+    def apply(self, state: State, x: Tensor) -> tuple[State, Tensor, Signal]:
+        """One step; a population that does not fire gives currents (S2.12)."""
+        state, z, out = self.population.step(state, x)
+        signal = counts.of_spikes(out, z) if self.population.spikes else counts.of_values(out)
+        return state, z, signal
+
+
+AnyNode = PlainNode | SynapticNode | NeuronNode
+
+
+@dataclass
+class Compiled:
+    """The nodes but the input, each after those it has edges without delay from."""
+
+    nodes: list[AnyNode]
+    shapes: dict[str, tuple[int, ...]]
+    output: str
+    readout: str
+    longest_delay: dict[str, int]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of a node's value, without the batch axis."""
+        return self.shapes[name]
+
+
+def compile_network(net: Network, device: torch.device, ordered: bool) -> Compiled:
+    """Reads the network once; BatchNorms that S2.13 folds become nothing but a name."""
+    absorbed = foldable(net)
+    norms = {node.name: node.op for node in net.nodes if isinstance(node.op, ops.BatchNorm)}
+    build = _Build(device, ordered, currents(net))
+    nodes: dict[str, AnyNode] = {}
+    for node in net.nodes:
+        if node.kind == "input":
+            continue
+        inputs = [(edge.src, edge.delay) for edge in net.edges if edge.dst == node.name]
+        op = node.op
+        shape = tuple(node.in_shape)
+        if isinstance(op, ops.Neuron):
+            population = Population(op, tuple(node.shape), device)
+            nodes[node.name] = NeuronNode(node.name, inputs, population)
+        elif isinstance(op, ops.Linear | Conv):
+            weight, bias = folded(
+                op, [norms[n] for n, into in absorbed.items() if into == node.name]
+            )
+            nodes[node.name] = build.weighted(node.name, inputs, op, weight, bias, shape)
+        elif isinstance(op, ops.Scale):
+            nodes[node.name] = build.scale(node.name, inputs, op, shape)
+        elif node.name in absorbed:
+            nodes[node.name] = build.plain(node.name, inputs, _Values(_same))
+        else:
+            nodes[node.name] = build.plain(node.name, inputs, build.operation(op, shape))
+    longest: dict[str, int] = {}
+    for edge in net.edges:
+        if edge.delay:
+            longest[edge.src] = max(longest.get(edge.src, 0), edge.delay)
+    output = net.node(net.output).op
+    spiking = isinstance(output, ops.Neuron) and output.spikes != "none"
+    return Compiled(
+        nodes=in_order(list(nodes.values())),
+        shapes={node.name: tuple(node.shape) for node in net.nodes},
+        output=net.output,
+        readout=net.readout or ("count" if spiking else "sum"),
+        longest_delay=longest,
+    )
+
+
+def in_order(nodes: list[AnyNode]) -> list[AnyNode]:
+    """Each node after the sources of its edges without delay."""
+    done = {"input"}
+    left, ordered = list(nodes), []
+    while left:
+        ready = [n for n in left if all(src in done for src, delay in n.inputs if delay == 0)]
+        assert ready, "a cycle without delay passed validation"
+        ordered.append(ready[0])
+        done.add(ready[0].name)
+        left.remove(ready[0])
+    return ordered
+
+
+def currents(net: Network) -> set[str]:
+    """The nodes whose value is currents (S2.12)."""
+    weighted = (ops.Linear, ops.Conv1d, ops.Conv2d, ops.Scale, ops.BatchNorm)
+    found = {
+        node.name
+        for node in net.nodes
+        if isinstance(node.op, weighted)
+        or (isinstance(node.op, ops.Neuron) and node.op.spikes == "none")
+    }
+    firing = {
+        node.name
+        for node in net.nodes
+        if isinstance(node.op, ops.Neuron) and node.op.spikes != "none"
+    }
+    while True:
+        more = {e.dst for e in net.edges if e.src in found and e.dst not in firing} - found
+        if not more:
+            return found
+        found |= more
+
+
+def added(arrivals: list[Signal]) -> Signal:
+    """S2.5: values in the order of the edges; events add up (S10.2)."""
+    return reduce(
+        lambda a, b: Signal(a.value + b.value, a.spikes + b.spikes, a.analog + b.analog), arrivals
+    )
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass
+class _Values:
+    """An operation on values; its events are counted anew from what comes out."""
+
+    value: Callable[[Tensor], Tensor]
+    anew: Callable[[Tensor], Signal] = counts.of_values
+
+
+@dataclass
+class _Paths:
+    """An operation that passes events on (S10.2): what it does to values, what to events."""
+
+    value: Callable[[Tensor], Tensor]
+    events: Callable[[Tensor], Tensor]
+
+
+class _Build:
+    """Makes the nodes of one network."""
+
+    def __init__(self, device: torch.device, ordered: bool, currents: set[str]) -> None:
+        self.device = device
+        self.ordered = ordered
+        self.currents = currents
+
+    def tensor(self, values: NDArray[np.float32]) -> Tensor:
+        """A private copy on the device."""
+        return torch.from_numpy(np.array(values, dtype=np.float32)).to(self.device)
+
+    def weighted(
+        self,
+        name: str,
+        inputs: Inputs,
+        op: ops.Linear | Conv,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+        shape: tuple[int, ...],
+    ) -> SynapticNode:
+        """Linear and Conv: S2.2 to S2.4."""
+        w = self.tensor(weight)
+        if isinstance(op, ops.Linear):
+            fan_out = counts.linear_fan_out(w)
+
+            def edge(x: Tensor) -> Tensor:
+                return sums.linear(w, x, self.ordered)
+        else:
+            dims = w.ndim - 2
+            w = w[:, :, None, :] if dims == 1 else w
+            window = conv_window(op, (int(w.shape[2]), int(w.shape[3])))
+            image = (shape[0], 1, shape[1]) if dims == 1 else shape
+            fan_out = counts.conv_fan_out(w, window, op.groups, image)
+            if dims == 1:
+                fan_out = FanOut(fan_out.nonzero[:, 0], fan_out.all[:, 0])
+
+            def edge(x: Tensor) -> Tensor:
+                y = sums.conv(w, as_image(x), window, op.groups, self.ordered)
+                return y[:, :, 0] if dims == 1 else y
+
+        b = None if bias is None else self.tensor(bias)
+
+        def apply(arrivals: list[Signal]) -> Signal:
+            total = reduce(torch.add, [edge(a.value) for a in arrivals])
+            if b is not None:
+                total = total + b.reshape(-1, *(1,) * (total.ndim - 2))
+            return counts.of_values(total)
+
+        return SynapticNode(name, inputs, apply, fan_out)
+
+    def scale(
+        self, name: str, inputs: Inputs, op: ops.Scale, shape: tuple[int, ...]
+    ) -> SynapticNode:
+        """S2.15."""
+        factors = per_channel(self.tensor(op.scale), shape)
+
+        def apply(arrivals: list[Signal]) -> Signal:
+            return counts.of_values(added(arrivals).value * factors)
+
+        return SynapticNode(name, inputs, apply, counts.scale_fan_out(factors, shape))
+
+    def plain(self, name: str, inputs: Inputs, operation: Any) -> PlainNode:
+        """A node of `operation`; of several edges it takes the sum, except Concat."""
+
+        def apply(arrivals: list[Signal]) -> Signal:
+            if isinstance(operation, ops.Concat):
+                signal = joined(arrivals, operation.axis)
+            elif isinstance(operation, _Values):
+                return operation.anew(operation.value(added(arrivals).value))
+            else:
+                signal = added(arrivals)
+                signal = Signal(
+                    operation.value(signal.value),
+                    operation.events(signal.spikes),
+                    operation.events(signal.analog),
+                )
+            # A current is an event by its own value, however many went into it (S10.5).
+            return counts.of_values(signal.value) if name in self.currents else signal
+
+        return PlainNode(name, inputs, apply)
+
+    def operation(self, op: Any, shape: tuple[int, ...]) -> Any:
+        """What a node without weights does."""
+        if isinstance(op, ops.Concat):
+            return op
+        if isinstance(op, ops.Add):
+            return _Paths(_same, _same)
+        if isinstance(op, ops.Flatten):
+            return _twice(lambda x: layers.flatten(x, op.start_dim, op.end_dim))
+        if isinstance(op, ops.Upsample):
+            factor = pair(op.scale_factor)
+            return _twice(lambda x: layers.upsample(x, factor))
+        if isinstance(op, ops.AdaptiveAvgPool2d):
+            size = pair(op.output_size)
+            return _Paths(
+                lambda x: layers.adaptive_pool(x, size, average=True),
+                lambda x: layers.adaptive_pool(x, size, average=False),
+            )
+        if isinstance(op, ops.BatchNorm):
+            factor64, shift64 = affine(op)
+            scale = per_channel(factor64.to(torch.float32).to(self.device), shape)
+            shift = per_channel(shift64.to(torch.float32).to(self.device), shape)
+            return _Values(lambda x: x * scale + shift)
+        window = pool_window(op)
+        if isinstance(op, SumPool):
+            return _twice(lambda x: layers.sum_pool(x, window))
+        if isinstance(op, AvgPool):
+            include = bool(op.count_include_pad)
+            return _Paths(
+                lambda x: layers.avg_pool(x, window, include),
+                lambda x: layers.sum_pool(x, window),
+            )
+        if isinstance(op, SpikeMaxPool):
+            return _Values(lambda x: layers.max_pool(x, window, 0.0), counts.of_max_pool)
+        if isinstance(op, CurrentMaxPool):
+            return _Values(lambda x: layers.max_pool(x, window, -math.inf))
+        raise AssertionError(f"no rule for {type(op).__name__}")
+
+
+def _twice(function: Callable[[Tensor], Tensor]) -> _Paths:
+    return _Paths(function, function)
+
+
+def joined(arrivals: list[Signal], axis: int) -> Signal:
+    """S2.16."""
+    axis = axis % (arrivals[0].value.ndim - 1) + 1
+    return Signal(
+        torch.cat([a.value for a in arrivals], axis),
+        torch.cat([a.spikes for a in arrivals], axis),
+        torch.cat([a.analog for a in arrivals], axis),
+    )
+
+
+def per_channel(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """One number, one a channel or one an element, spread over `shape`."""
+    if values.numel() == 1:
+        return values.reshape(()).expand(shape)
+    if tuple(values.shape) != shape:
+        values = values.reshape(-1, *(1,) * (len(shape) - 1))
+    return values.expand(shape)
+
+
+def conv_window(op: Conv, kernel: tuple[int, int]) -> Window:
+    """Geometry of a convolution."""
+    return Window(
+        kernel=kernel,
+        stride=pair(op.stride),
+        padding=paddings(op.padding),
+        dilation=pair(op.dilation),
+    )
+
+
+def pool_window(op: SumPool | AvgPool | SpikeMaxPool | CurrentMaxPool) -> Window:
+    """Geometry of a pool; its stride is its size unless given."""
+    return Window(
+        kernel=pair(op.kernel_size),
+        stride=pair(op.kernel_size if op.stride is None else op.stride),
+        padding=paddings(op.padding),
+        ceil_mode=op.ceil_mode,
+    )

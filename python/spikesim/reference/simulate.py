@@ -1,0 +1,203 @@
+"""The loop over steps and nodes (S1), the recordings and the readout (S6, S7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikesim._inputs import prepare
+from spikesim.errors import InputError, ShapeError
+from spikesim.network import Network
+from spikesim.reference.counts import Signal, of_values
+from spikesim.reference.network import Compiled, NeuronNode, SynapticNode, compile_network
+from spikesim.reference.neuron import State
+from spikesim.reference.result import ReferenceResult
+from spikesim.reference.sums import plain_arithmetic
+
+_RECORDS = ("spikes", "v", "current")
+
+
+def simulate(
+    net: Network,
+    x: Any,
+    n_steps: int | None,
+    device: str,
+    layout: str | None,
+    record: str | Sequence[str],
+    sums: str,
+    state: Mapping[str, NDArray[Any]] | None,
+) -> ReferenceResult:
+    """`spikesim.reference.run` once torch is known to be there."""
+    if sums not in ("ordered", "torch"):
+        raise InputError(f"reference: sums is {sums!r}, expected 'ordered' or 'torch'")
+    wanted = (record,) if isinstance(record, str) else tuple(record)
+    for name in wanted:
+        if name not in _RECORDS:
+            raise InputError(f"reference: record has {name!r}, expected some of {_RECORDS}")
+    net.validate()
+    values, constant, steps, samples = prepare(x, tuple(net.input_shape), n_steps, layout)
+    with plain_arithmetic():
+        where = torch.device(device)
+        run = _Run(compile_network(net, where, sums == "ordered"), steps, samples, where)
+        if state is not None:
+            run.restore(state)
+        data = torch.from_numpy(values)
+        for t in range(steps):
+            run.step(t, (data if constant else data[t]).to(where))
+        return run.result(wanted)
+
+
+class _Run:
+    """One run: the state, what is recorded, and the readout as it grows."""
+
+    def __init__(self, net: Compiled, steps: int, samples: int, device: torch.device) -> None:
+        self.net = net
+        self.steps = steps
+        self.samples = samples
+        self.device = device
+        self.states: dict[str, State] = {
+            node.name: node.population.start(samples)
+            for node in net.nodes
+            if isinstance(node, NeuronNode)
+        }
+        # The last values of every node that a delayed edge leaves, newest last (S1.3).
+        self.past: dict[str, list[Signal]] = {
+            name: [self._nothing(net.shape(name)) for _ in range(delay)]
+            for name, delay in net.longest_delay.items()
+        }
+        self.spikes: dict[str, list[Tensor]] = {}
+        self.v: dict[str, list[Tensor]] = {}
+        self.current: dict[str, list[Tensor]] = {}
+        self.counts: dict[str, dict[str, list[Tensor]]] = {
+            key: {} for key in ("synops", "synops_with_zeros", "macs", "neuron_updates", "spikes")
+        }
+        self.readout = torch.zeros(samples, *net.shape(net.output), device=device)
+        if net.readout == "first_spike":
+            self.readout += steps
+        if net.readout == "count":
+            self.readout = self.readout.to(torch.int64)
+
+    def _nothing(self, shape: tuple[int, ...]) -> Signal:
+        zeros = torch.zeros(self.samples, *shape, device=self.device)
+        none = zeros.to(torch.int64)
+        return Signal(zeros, none, none)
+
+    def step(self, t: int, x: Tensor) -> None:
+        """One step of every node, in an order that edges without delay allow (S1.2)."""
+        now: dict[str, Signal] = {"input": of_values(x)}
+        for node in self.net.nodes:
+            arrivals = [
+                now[src] if delay == 0 else self.past[src][-delay] for src, delay in node.inputs
+            ]
+            if isinstance(node, NeuronNode):
+                now[node.name] = self._neurons(t, node, arrivals)
+            elif isinstance(node, SynapticNode):
+                now[node.name] = node.apply(arrivals)
+                self._count_synapses(node, arrivals)
+            else:
+                now[node.name] = node.apply(arrivals)
+        for name, past in self.past.items():
+            past.append(now[name])
+            del past[0]
+        if self.net.readout in ("sum", "mean"):
+            self.readout = self.readout + now[self.net.output].value
+
+    def _neurons(self, t: int, node: NeuronNode, arrivals: list[Signal]) -> Signal:
+        name = node.name
+        x = node.sum(arrivals)
+        self.states[name], z, signal = node.apply(self.states[name], x)
+        self.current.setdefault(name, []).append(x)
+        self.v.setdefault(name, []).append(self.states[name].v)
+        if node.population.spikes:
+            self.spikes.setdefault(name, []).append(z)
+        per_sample = z.abs().to(torch.int64).flatten(1).sum(1)
+        self._count("spikes", name, per_sample)
+        self._count("neuron_updates", name, torch.full_like(per_sample, z[0].numel()))
+        if name == self.net.output:
+            self._read_neurons(t, z, self.states[name].v)
+        return signal
+
+    def _read_neurons(self, t: int, z: Tensor, v: Tensor) -> None:
+        """S7.4 to S7.7."""
+        readout = self.net.readout
+        if readout == "last_v":
+            self.readout = v
+        elif readout == "max_v":
+            self.readout = v if t == 0 else torch.maximum(self.readout, v)
+        elif readout == "count":
+            self.readout = self.readout + z.to(torch.int64)
+        elif readout == "first_spike":
+            first = (z != 0) & (self.readout == self.steps)
+            self.readout = torch.where(first, torch.full_like(self.readout, t), self.readout)
+
+    def _count_synapses(self, node: SynapticNode, arrivals: list[Signal]) -> None:
+        spikes = sum((a.spikes for a in arrivals), torch.zeros_like(arrivals[0].spikes))
+        analog = sum((a.analog for a in arrivals), torch.zeros_like(arrivals[0].analog))
+        self._count("synops", node.name, node.fan_out.count(spikes))
+        self._count("synops_with_zeros", node.name, node.fan_out.count(spikes, zeros=True))
+        self._count("macs", node.name, node.fan_out.count(analog))
+
+    def _count(self, key: str, name: str, per_sample: Tensor) -> None:
+        self.counts[key].setdefault(name, []).append(per_sample)
+
+    def result(self, wanted: Sequence[str]) -> ReferenceResult:
+        """Everything as NumPy arrays."""
+        readout = self.readout
+        if self.net.readout == "mean":
+            readout = readout / torch.full_like(readout, self.steps)
+        output = readout.to(torch.float32).cpu().numpy()
+        flat = output.reshape(self.samples, -1)
+        lowest = self.net.readout == "first_spike"
+        # NumPy gives the first of equals, as S6 wants.
+        best = flat.argmin(1) if lowest else flat.argmax(1)
+        return ReferenceResult(
+            output=output,
+            predictions=best.astype(np.int64),
+            spikes=_stacked(self.spikes) if "spikes" in wanted else {},
+            v=_stacked(self.v) if "v" in wanted else {},
+            current=_stacked(self.current) if "current" in wanted else {},
+            counts={key: _stacked(table) for key, table in self.counts.items()},
+            state=self.state(),
+            n_steps=self.steps,
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The whole state in named arrays."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, state in self.states.items():
+            for field in ("v", "i", "a", "r"):
+                arrays[f"{name}.{field}"] = getattr(state, field).cpu().numpy().copy()
+        for name, past in self.past.items():
+            for field in ("value", "spikes", "analog"):
+                stacked = torch.stack([getattr(signal, field) for signal in past])
+                arrays[f"{name}.past.{field}"] = stacked.cpu().numpy().copy()
+        return arrays
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Goes on from `state()` of an earlier run (S1.5)."""
+        expected = self.state()
+        if arrays.keys() != expected.keys():
+            raise InputError("reference: state is of another network, expected one of this network")
+        for key, array in expected.items():
+            if arrays[key].shape != array.shape:
+                raise ShapeError(
+                    f"reference: state {key} has shape {arrays[key].shape}, expected {array.shape}"
+                )
+
+        def load(key: str) -> Tensor:
+            return torch.from_numpy(np.array(arrays[key])).to(self.device)
+
+        for name in self.states:
+            self.states[name] = State(*(load(f"{name}.{field}") for field in ("v", "i", "a", "r")))
+        for name in self.past:
+            parts = [load(f"{name}.past.{field}") for field in ("value", "spikes", "analog")]
+            self.past[name] = [Signal(*signal) for signal in zip(*parts, strict=True)]
+
+
+def _stacked(lists: dict[str, list[Tensor]]) -> dict[str, NDArray[Any]]:
+    return {name: torch.stack(steps).cpu().numpy() for name, steps in lists.items()}
