@@ -1,0 +1,414 @@
+"""Hypothesis strategies that draw networks and inputs.
+
+Structure and options are drawn by hypothesis, so that a failure shrinks to a small network; the
+many numbers of the weights come from a NumPy generator whose seed is drawn.
+
+Two kinds of numbers. *exact*: whatever enters a Linear or Conv, and its weights, lie on a dyadic
+grid with few bits, so that its sums are exact in any order, and neurons often sit right on their
+threshold. *free*: any floats, sums round at every addition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import spikesim as ss
+
+# Around the widths that vector registers and blocks of outputs have.
+CHANNELS = [1, 2, 3, 4, 5, 8, 15, 16, 17, 33]
+WIDE = [64, 65, 70, 130]
+
+Draw = Any
+
+
+@dataclass
+class Value:
+    """A node while a network is drawn."""
+
+    name: str
+    shape: tuple[int, ...]
+    spikes: bool
+    """Not a current: maximum pools of spikes may follow."""
+    currents: bool
+    """Not spikes: maximum pools of currents may follow."""
+    clean: bool
+    """On a coarse dyadic grid: may enter a sum that has to be exact."""
+
+
+@dataclass
+class Case:
+    """A network with an input for it."""
+
+    net: ss.Network
+    x: NDArray[np.float32]
+    n_steps: int
+    constant: bool
+    exact: bool
+    made_of: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        edges = ", ".join(
+            f"{e.src}->{e.dst}" + (f"+{e.delay}" if e.delay else "") for e in self.net.edges
+        )
+        return (
+            f"Case({'; '.join(self.made_of)}; edges {edges}; output {self.net.output}, readout "
+            f"{self.net.readout}; x {self.x.shape} {'constant' if self.constant else 'raster'}, "
+            f"T={self.n_steps})"
+        )
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # what hypothesis shows
+
+    def run_args(self) -> tuple[NDArray[np.float32], int | None]:
+        return self.x, self.n_steps if self.constant else None
+
+
+class Builder:
+    """Draws one network, node by node."""
+
+    def __init__(self, draw: Draw, exact: bool, recurrent: bool = True) -> None:
+        self.draw = draw
+        self.exact = exact
+        self.recurrent = recurrent
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
+        self.made_of: list[str] = []
+        self.values: list[Value] = []
+
+    # numbers
+
+    def pick(self, *choices: Any) -> Any:
+        return self.draw(st.sampled_from(choices))
+
+    def weights(self, *shape: int) -> NDArray[np.float32]:
+        """Some zeros, some alike, some large."""
+        size = 1.0 / np.sqrt(max(1, int(np.prod(shape[1:])) / 3))
+        if self.exact:
+            w = np.round(self.rng.normal(0.15, size, shape) * 256) / 256
+        else:
+            w = self.rng.normal(0.15, size, shape)
+        w[self.rng.random(shape) < self.pick(0.0, 0.0, 0.3, 0.9)] = 0
+        return w.astype(np.float32)
+
+    def bias(self, n: int) -> NDArray[np.float32] | None:
+        if self.pick(True, False):
+            return None
+        b = self.rng.normal(0.05, 0.2, n)
+        return (np.round(b * 256) / 256 if self.exact else b).astype(np.float32)
+
+    def parameter(self, shape: tuple[int, ...], low: float, high: float) -> Any:
+        """A scalar, one a channel, or one a neuron; on a grid of 1/16 or anywhere."""
+        form = self.pick((), (), shape[:1], shape)
+        values = self.rng.uniform(low, high, form)
+        if self.exact or self.pick(True, False):
+            values = np.clip(np.round(values * 16) / 16, low, high)
+        return values.astype(np.float32)
+
+    # nodes
+
+    def add(self, op: Any, sources: list[Value], **properties: Any) -> Value:
+        name = self.net.add(op, inputs=[s.name for s in sources])
+        self.made_of.append(f"{name}: {described(op)}")
+        value = Value(
+            name=name,
+            shape=tuple(self.net.node(name).shape),
+            spikes=properties.get("spikes", all(s.spikes for s in sources)),
+            currents=properties.get("currents", any(s.currents for s in sources)),
+            clean=properties.get("clean", all(s.clean for s in sources)),
+        )
+        self.values.append(value)
+        return value
+
+    def start(self) -> Value:
+        shape = self.pick(
+            (1, 4, 4), (2, 5, 6), (3, 7, 5), (17, 3, 3), (2, 6), (5, 9), (1,), (6,), (20,)
+        )
+        self.net = ss.Network(shape)
+        self.made_of.append(f"input {shape}")
+        value = Value("input", shape, spikes=True, currents=True, clean=True)
+        self.values.append(value)
+        return value
+
+    def like(self, value: Value) -> list[Value]:
+        """Earlier values of the same shape."""
+        return [o for o in self.values if o.shape == value.shape and o.name != value.name]
+
+    def layer(self, value: Value) -> Value:
+        """Linear or Conv, maybe of two edges, maybe with BatchNorm, maybe with a loop."""
+        sources = [value]
+        others = [o for o in self.like(value) if o.clean or not self.exact]
+        if others and self.pick(True, False, False):
+            sources.append(self.draw(st.sampled_from(others)))
+        out = self.pick(*CHANNELS, self.pick(*WIDE))
+        dims = len(value.shape) - 1
+        if dims == 0:
+            op: Any = ss.Linear(self.weights(out, value.shape[0]), self.bias(out))
+        else:
+            op = self.conv(value.shape, out)
+        layer = self.add(op, sources, spikes=False, currents=True, clean=False)
+        delayed = [o for o in others if o not in sources]
+        if delayed and self.pick(True, False, False, False):
+            extra = self.draw(st.sampled_from(delayed))
+            self.connect(extra.name, layer.name, self.pick(1, 2, 3))
+        if self.pick(True, False, False):
+            layer = self.add(self.batch_norm(layer.shape[0]), [layer], spikes=False, clean=False)
+        return layer
+
+    def conv(self, shape: tuple[int, ...], out: int) -> Any:
+        dims = len(shape) - 1
+        groups = self.pick(*[g for g in (1, 1, 1, 2, shape[0]) if shape[0] % g == 0])
+        out = max(groups, out - out % groups)
+        dilation = [self.pick(1, 1, 2) for _ in range(dims)]
+        padding = [(self.pick(0, 1, 2), self.pick(0, 1)) for _ in range(dims)]
+        kernel = []
+        for length, (before, after), step in zip(shape[1:], padding, dilation, strict=True):
+            room = (length + before + after - 1) // step + 1
+            kernel.append(min(self.pick(1, 2, 3, 3), room))
+        stride = [self.pick(1, 1, 2, 3) for _ in range(dims)]
+        w = self.weights(out, shape[0] // groups, *kernel)
+        if dims == 1:
+            return ss.Conv1d(
+                w,
+                self.bias(out),
+                stride=stride[0],
+                padding=padding[0],
+                dilation=dilation[0],
+                groups=groups,
+            )
+        return ss.Conv2d(
+            w,
+            self.bias(out),
+            stride=tuple(stride),
+            padding=tuple(padding),
+            dilation=tuple(dilation),
+            groups=groups,
+        )
+
+    def batch_norm(self, channels: int) -> Any:
+        rng = self.rng
+        if self.exact:  # s is a power of two
+            gamma, var = (
+                rng.choice([0.5, 1, 2, -1, 0], channels),
+                rng.choice([0.25, 1, 4], channels),
+            )
+            beta, mean = rng.integers(-64, 65, (2, channels)) / 256
+            return ss.BatchNorm(gamma, beta, mean, var, eps=0.0)
+        gamma, beta, mean = rng.normal(0.5, 0.5, (3, channels))
+        return ss.BatchNorm(gamma, beta, mean, rng.uniform(0.1, 2, channels), eps=1e-5)
+
+    def neuron(self, value: Value) -> Value:
+        sources = [value]
+        others = self.like(value)
+        if others and self.pick(True, False, False):
+            sources.append(self.draw(st.sampled_from(others)))
+        op = population(self, value.shape)
+        fires = op.spikes != "none"
+        neuron = self.add(op, sources, spikes=fires, currents=not fires, clean=fires)
+        if others and self.pick(True, False, False, False):
+            extra = self.draw(st.sampled_from(others))
+            self.connect(extra.name, neuron.name, self.pick(1, 2))
+        if self.recurrent and fires and self.pick(True, False, False):
+            self.loop(neuron)
+        return neuron
+
+    def loop(self, neuron: Value) -> None:
+        """Its own spikes come back: straight, by weights, or into the layer before."""
+        delay = self.pick(1, 1, 2, 3)
+        before = [
+            e.src
+            for e in self.net.edges
+            if e.dst == neuron.name and isinstance(self.net.node(e.src).op, ss.Linear)
+        ]
+        ways = ["straight"]
+        if len(neuron.shape) == 1 and neuron.shape[0] <= 20:
+            ways.append("weights")
+        if before and self.net.node(before[0]).in_shape == neuron.shape:
+            ways.append("layer")
+        way = self.pick(*ways)
+        if way == "straight":
+            self.connect(neuron.name, neuron.name, delay)
+        elif way == "layer":
+            self.connect(neuron.name, before[0], delay)
+        else:
+            n = neuron.shape[0]
+            back = self.add(
+                ss.Linear(self.weights(n, n), self.bias(n)),
+                [neuron],
+                spikes=False,
+                currents=True,
+                clean=False,
+            )
+            self.connect(back.name, neuron.name, delay)
+
+    def connect(self, src: str, dst: str, delay: int) -> None:
+        self.net.connect(src, dst, delay=delay)
+        self.made_of.append(f"{src}->{dst}+{delay}")
+
+    def pool(self, value: Value) -> Value:
+        dims = len(value.shape) - 1
+        kernel = [min(self.pick(1, 2, 2, 3), n) for n in value.shape[1:]]
+        stride = [self.pick(1, k, k) for k in kernel]
+        padding = [(self.pick(0, 0, k - 1), self.pick(0, k - 1)) for k in kernel]
+        geometry = {
+            "kernel_size": tuple(kernel) if dims == 2 else kernel[0],
+            "stride": tuple(stride) if dims == 2 else stride[0],
+            "padding": tuple(padding) if dims == 2 else padding[0],
+            "ceil_mode": self.pick(True, False),
+        }
+        kinds = ["sum", "avg"]
+        kinds += ["spike_max", "spike_max"] if value.spikes else []
+        kinds += ["current_max", "current_max"] if value.currents else []
+        kind = self.pick(*kinds)
+        if kind == "avg":
+            include = self.pick(True, False)
+            op = (ss.AvgPool2d if dims == 2 else ss.AvgPool1d)(
+                **geometry, count_include_pad=include
+            )
+            powers_of_two = all(k != 3 for k in kernel)
+            return self.add(op, [value], clean=value.clean and powers_of_two)
+        one_axis = {
+            "sum": ss.SumPool1d,
+            "spike_max": ss.SpikeMaxPool1d,
+            "current_max": ss.CurrentMaxPool1d,
+        }
+        two_axes = {
+            "sum": ss.SumPool2d,
+            "spike_max": ss.SpikeMaxPool2d,
+            "current_max": ss.CurrentMaxPool2d,
+        }
+        return self.add((two_axes if dims == 2 else one_axis)[kind](**geometry), [value])
+
+    def reshape(self, value: Value) -> Value:
+        """Flatten, adaptive pool, upsample, concat, add."""
+        rank = len(value.shape)
+        others = self.like(value)
+        ways = ["flatten"] if rank > 1 else []
+        ways += ["adaptive"] if rank == 3 else []
+        ways += ["upsample"] if rank == 3 and np.prod(value.shape) < 300 else []
+        ways += ["add", "concat"] if others else ["concat self"]
+        way = self.pick(*ways)
+        if way == "flatten":
+            return self.add(ss.Flatten(), [value])
+        if way == "adaptive":
+            size = (self.pick(1, 2, 3), self.pick(1, 2))
+            return self.add(ss.AdaptiveAvgPool2d(size), [value], clean=False)
+        if way == "upsample":
+            return self.add(ss.Upsample((self.pick(1, 2), self.pick(1, 2, 3))), [value])
+        other = self.draw(st.sampled_from(others)) if others else value
+        if way == "add":
+            return self.add(ss.Add(), [value, other])
+        return self.add(ss.Concat(axis=self.pick(*range(rank))), [value, other])
+
+    def scale(self, value: Value) -> Value:
+        op = ss.Scale(self.parameter(value.shape, -1, 2))
+        return self.add(op, [value], spikes=False, currents=True, clean=False)
+
+    def norm(self, value: Value) -> Value:
+        op = self.batch_norm(value.shape[0])
+        return self.add(op, [value], spikes=False, currents=True, clean=False)
+
+    def block(self, value: Value) -> Value:
+        """The next node or two."""
+        ways = ["neuron", "reshape", "scale", "norm"]
+        ways += ["layer"] * 4 if value.clean or not self.exact else ["neuron"] * 4
+        ways += ["pool"] * 2 if len(value.shape) > 1 else []
+        way = self.pick(*ways)
+        if way == "layer":
+            value = self.layer(value)
+            return self.neuron(value) if self.pick(True, True, True, False) else value
+        return getattr(self, way)(value)
+
+
+def described(op: Any) -> str:
+    """An operation without its arrays."""
+    spec = {k: w for k, w in op.spec().items() if k not in ("kind", "meta")}
+    shapes = {k: a.tolist() if a.ndim == 0 else a.shape for k, a in op.arrays().items()}
+    return f"{op.kind} {spec} {shapes}"
+
+
+def population(builder: Builder, shape: tuple[int, ...]) -> Any:
+    """Any population that may be added."""
+    pick, parameter = builder.pick, builder.parameter
+    fields: dict[str, Any] = {
+        "spikes": pick("single", "single", "single", "multi", "signed", "none"),
+        "reset": pick("subtract", "to_value", "none"),
+        "v_threshold": parameter(shape, 0.25, 1.5),
+        "v_reset": parameter(shape, -0.5, 0.1875),
+        "v_leak": pick(0.0, 0.0, parameter(shape, -0.5, 0.5)),
+        "alpha_mem": pick(1.0, 0.5, parameter(shape, 0, 1)),
+        "gain": pick(1.0, 1.0, parameter(shape, 0.25, 1.5)),
+        "v0": pick(0.0, parameter(shape, -0.5, 1.5)),
+        "i0": pick(0.0, parameter(shape, -0.5, 0.5)),
+        "v_min": pick(None, None, parameter(shape, -1, 0)),
+    }
+    if pick(True, False, False):
+        fields["synapse"] = pick("decay_first", "decay_after")
+        fields["alpha_syn"] = parameter(shape, 0, 1)
+        fields["w_in"] = pick(1.0, parameter(shape, 0.25, 1.5))
+    if fields["spikes"] == "none":
+        return ss.Neuron(**fields)
+    # Exact sums need amplitudes of few bits.
+    fields["spike_amplitude"] = pick(1.0, 1.0, 0.5, -2.0, 1.0 if builder.exact else 0.3)
+    fields["fires"] = ">=" if fields["spikes"] == "multi" else pick(">=", ">")
+    if fields["spikes"] == "multi":
+        fields["max_spikes"] = pick(1, 2, 4) if builder.exact else pick(None, 3)
+    if fields["spikes"] == "signed":
+        fields["v_threshold_neg"] = parameter(shape, -1.5, -0.25)
+    if fields["spikes"] == "single":
+        timings = ["same_step"] * 3 + ["next_step_before", "next_step_after"]
+        timings += ["same_step_guarded"] if fields["reset"] == "subtract" else []
+        fields["reset_timing"] = pick(*timings)
+        if fields["reset_timing"] == "same_step":
+            fields["order"] = pick("A", "A", "A", "B")
+    if fields.get("reset_timing", "same_step") == "same_step" and fields.get("order") != "B":
+        fields["refractory"] = pick(0, 0, 1, 2)
+        if pick(True, False, False):
+            fields["theta_plus"] = parameter(shape, 0, 1)
+            fields["alpha_theta"] = parameter(shape, 0, 1)
+    return ss.Neuron(**fields)
+
+
+def inputs(draw: Draw, builder: Builder, shape: tuple[int, ...]) -> tuple[Any, int, bool]:
+    """Values, steps, whether they are constant."""
+    rng = builder.rng
+    steps = draw(st.integers(1, 6), label="T")
+    samples = draw(st.integers(1, 3), label="N")
+    kind = builder.pick("constant", "binary", "signed", "graded", "silent")
+    size = (samples, *shape) if kind == "constant" else (steps, samples, *shape)
+    if kind == "silent":
+        x = np.zeros(size)
+    elif kind == "binary":
+        x = rng.random(size) < builder.pick(0.05, 0.3, 1.0)
+    elif kind == "signed":
+        x = rng.choice([-1, 0, 0, 1], size)
+    else:
+        x = (
+            np.round(rng.normal(0.3, 0.8, size) * 8) / 8
+            if builder.exact
+            else rng.normal(0.3, 1, size)
+        )
+        x = np.where(rng.random(size) < 0.4, np.round(x), x)
+    return x.astype(np.float32), steps, kind == "constant"
+
+
+@st.composite
+def cases(draw: Draw, exact: bool, recurrent: bool = True, blocks: int = 4) -> Case:
+    """A network and its input."""
+    builder = Builder(draw, exact, recurrent)
+    value = builder.start()
+    for _ in range(draw(st.integers(1, blocks), label="blocks")):
+        value = builder.block(value)
+    net = builder.net
+    net.output = draw(st.sampled_from([v.name for v in builder.values[1:]] + [value.name] * 3))
+    op = net.node(net.output).op
+    readouts = [None, "sum", "mean"]
+    if isinstance(op, ss.Neuron):
+        readouts += ["last_v", "max_v"]
+        readouts += ["count", "first_spike"] if op.spikes != "none" else []
+    net.readout = builder.pick(*readouts)
+    x, steps, constant = inputs(draw, builder, tuple(net.input_shape))
+    return Case(net, x, steps, constant, exact, builder.made_of)
