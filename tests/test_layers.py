@@ -34,12 +34,15 @@ PYTHON_ORDER: list[set[str]] = [
     {"knobs", "_inputs"},
     {"ops"},
     {"data", "energy"},
+    {"result"},
     {"simulator"},
+    {"_summary"},
     {"network"},
     {"reference", "train"},
     {"convert"},
     {"models"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 
 #: Libraries that are not run-time dependencies of everything, and the modules that need them.
@@ -50,7 +53,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "sklearn": ("data/make_digits.py",),
     "matplotlib": ("energy/report.py", "energy/plot.py"),
     "typer": ("cli/",),
-    "rich": ("cli/",),
+    "rich": ("cli/", "simulator.py"),
     "h5py": (),
     "nir": (),
     "eventcv": (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ def demo(json: Json = False) -> None:
         progress.advance()
         agreement = speedup = None
         if torch_is_here:
-            agreement = _agreement(net, x, n_steps, result)
+            agreement = agreement_with_reference(net, x, n_steps, result)
             progress.advance()
             speedup = _dense_seconds(net, x, n_steps, sim) / seconds
             progress.advance()
@@ -67,11 +67,23 @@ def demo(json: Json = False) -> None:
         _show(report)
 
 
-def _agreement(net: Network, x: NDArray[Any], n_steps: int, result: Result) -> float:
-    """|A∩B| / |A∪B| over all spikes (layer, step, sample, neuron) of engine and reference."""
+def agreement_with_reference(net: Network, x: NDArray[Any], n_steps: int, result: Result) -> float:
+    """|A∩B| / |A∪B| over all spikes (layer, step, sample, neuron) of engine and reference.
+
+    The model's weights lie on a grid on which sums are exact in any order, so torch's own, quicker
+    sums tell the same. Should a torch build's convolutions do more than reorder, the reference's
+    order, which is the definition, decides.
+    """
+    quick = _agreement(net, x, n_steps, result, "torch")
+    return quick if quick == 1.0 else _agreement(net, x, n_steps, result, "ordered")
+
+
+def _agreement(
+    net: Network, x: NDArray[Any], n_steps: int, result: Result, sums: Literal["torch", "ordered"]
+) -> float:
     import spikesim as ss
 
-    dense = ss.reference.run(net, x, n_steps=n_steps, record=("spikes",))
+    dense = ss.reference.run(net, x, n_steps=n_steps, record=("spikes",), sums=sums)
     both = either = 0
     for name, raster in dense.spikes.items():
         ours = result.spikes[name].to_dense() != 0
@@ -93,7 +105,7 @@ def _dense_seconds(net: Network, x: NDArray[Any], n_steps: int, sim: Simulator) 
         return median_seconds(
             lambda: ss.reference.run(net, x, n_steps=n_steps, record=(), sums="torch"),
             repeats=5,
-            at_most=1.5,
+            at_most=1.0,
         )
     finally:
         torch.set_num_threads(before)

@@ -21,7 +21,9 @@ _LIBRARIES = ("numpy", "torch", "h5py", "eventcv", "aedat", "scikit-learn", "mat
 
 
 def info(
-    model: Annotated[Path | None, typer.Argument(help="A model to describe.")] = None,
+    model: Annotated[
+        Path | None, typer.Argument(metavar="MODEL", help="A model to describe.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show CPU level, threads, versions and knobs; with a model, its layers and their rules."""

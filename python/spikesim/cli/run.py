@@ -25,8 +25,11 @@ BATCH = 256
 
 
 def run(
-    model: Annotated[Path, typer.Argument(help="A .spikesim bundle.")],
-    data: Annotated[str, typer.Argument(help="A data set's name (digits, mnist) or a .npz file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .spikesim bundle.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A data set's name (digits, mnist) or a .npz file."),
+    ],
     n_steps: Annotated[
         int | None, typer.Option(help="Steps for constant input; default: the model's own.")
     ] = None,

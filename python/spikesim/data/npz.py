@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import math
 import os
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -19,6 +21,12 @@ from spikesim.data.dataset import LAYOUTS, Dataset
 from spikesim.errors import FormatError
 
 _KNOWN = ("x", "y", "layout")
+
+#: What zipfile and NumPy raise on damaged bytes.
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
+    *(ValueError, KeyError, OverflowError, RuntimeError),
+)
 
 
 def load_npz(path: Path) -> Dataset:
@@ -61,33 +69,34 @@ def _layout(path: Path, stored: NDArray[Any] | None) -> str | None:
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            return {
-                key: _member(archive, members[key], f"{path}: {key}")
-                for key in _KNOWN
-                if key in members
-            }
-    except (zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError) as error:
-        raise FormatError(f"{path}: file is broken ({error}), expected a .npz") from error
+    # Opened apart: from here on an OSError is a damaged file's doing (a seek to nowhere).
+    with path.open("rb") as stream:
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+                return {
+                    key: _member(archive, members[key], f"{path}: {key}")
+                    for key in _KNOWN
+                    if key in members
+                }
+        except FormatError:
+            raise
+        except _DAMAGE as error:
+            raise FormatError(
+                f"{path}: file is broken ({_one_line(error)}), expected a .npz"
+            ) from error
 
 
 def _member(archive: zipfile.ZipFile, name: str, where: str) -> NDArray[Any]:
     """One array; its header is held to the bytes that are there before any are taken."""
     size = archive.getinfo(name).file_size
-    try:
-        with archive.open(name) as stream:
-            version = npy.read_magic(stream)
-            if version not in ((1, 0), (2, 0)):
-                raise ValueError(f"npy version {version}")
-            read_header = (
-                npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            )
-            shape, _, dtype = read_header(stream)
-            found = size - stream.tell()
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(f"{where} is broken ({_one_line(error)}), expected an array") from error
+    with archive.open(name) as stream:
+        version = npy.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise FormatError(f"{where} has npy version {version}, expected 1.0 or 2.0")
+        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+        found = size - stream.tell()
     if dtype.hasobject:
         raise FormatError(f"{where} holds Python objects, expected numbers")
     if found != math.prod(shape) * dtype.itemsize:
@@ -95,12 +104,9 @@ def _member(archive: zipfile.ZipFile, name: str, where: str) -> NDArray[Any]:
             f"{where} has {found} bytes, expected {math.prod(shape) * dtype.itemsize} "
             f"for shape {list(shape)} of {dtype}"
         )
-    try:
-        with archive.open(name) as stream:
-            array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-            return array
-    except (ValueError, RuntimeError) as error:
-        raise FormatError(f"{where} is broken ({_one_line(error)}), expected an array") from error
+    with archive.open(name) as stream:
+        array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
+        return array
 
 
 def _one_line(error: Exception) -> str:

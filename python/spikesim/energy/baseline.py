@@ -82,4 +82,3 @@ def _taps(n_in: int, n_out: int, kernel: int, stride: int, dilation: int, before
     return sum(
         0 <= o * stride + k * dilation - before < n_in for o in range(n_out) for k in range(kernel)
     )
-

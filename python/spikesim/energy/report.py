@@ -139,11 +139,12 @@ class EnergyReport:
     def to_csv(self) -> str:
         """Long form, a line for each layer and operation: layer,term,count,joules,low,high."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
+        # Text in quotes: a node may have any name. Numbers as repr, which reads back exactly.
+        writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         writer.writerow(["layer", "term", "count", "joules", "low", "high"])
         for name, layer in self.layers.items():
             for term, e in layer.terms.items():
-                writer.writerow([name, term, e.count, repr(e.joules), repr(e.low), repr(e.high)])
+                writer.writerow([name, term, e.count, e.joules, e.low, e.high])
         return out.getvalue()
 
     def plot(self) -> Any:
