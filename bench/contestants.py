@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import spikesim as ss
 import torch
-from networks import BUILDERS, SHAPES, inputs
 from numpy.typing import NDArray
 from torch import nn
+
+import spikesim as ss
+from networks import BUILDERS, SHAPES, inputs
 
 Counts = dict[str, int]
 

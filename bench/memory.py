@@ -47,6 +47,7 @@ def main() -> None:
     import dataclasses
 
     import numpy as np
+
     import spikesim as ss
 
     bundle, data, n_steps, threads = sys.argv[1:]

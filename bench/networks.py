@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-import spikesim as ss
 import torch
-from spikesim.models.vgg import images
 from torch import Tensor, nn
+
+import spikesim as ss
+from spikesim.models.vgg import images
+
+# Weights are calibrated on the largest batch that is measured, so that its rate is the scenario's.
+CALIBRATION = 32
 
 NeuronFactory = Callable[[], nn.Module]
 
 
 def vgg16(neuron: NeuronFactory | None, rate: float | None, n_steps: int) -> nn.Sequential:
     """VGG-16 with weights calibrated to `rate` (None: any weights, to be loaded over)."""
-    return ss.models.vgg16(neuron=neuron, rate=rate, n_steps=n_steps)
+    model = ss.models.vgg16(neuron=neuron)
+    if rate is not None:
+        ss.models.calibrate_rate(model, inputs("vgg16", CALIBRATION), rate, n_steps)
+    return model
 
 
 def mlp(neuron: NeuronFactory | None, rate: float | None, n_steps: int) -> nn.Sequential:
@@ -28,7 +35,7 @@ def mlp(neuron: NeuronFactory | None, rate: float | None, n_steps: int) -> nn.Se
         )
     model = nn.Sequential(layers).eval()
     if rate is not None:
-        ss.models.calibrate_rate(model, inputs("mlp", 64, seed=0), rate, n_steps)
+        ss.models.calibrate_rate(model, inputs("mlp", CALIBRATION), rate, n_steps)
     return model
 
 
@@ -36,8 +43,12 @@ BUILDERS = {"vgg16": vgg16, "mlp": mlp}
 SHAPES = {"vgg16": (3, 32, 32), "mlp": (784,)}
 
 
-def inputs(network: str, batch: int, seed: int = 1) -> Tensor:
-    """Random images on the grid k/16 that the weights were not calibrated on (another seed)."""
+def inputs(network: str, batch: int) -> Tensor:
+    """Random images on the grid k/16; the first ones are the same for every batch."""
+    return _images(network, max(batch, CALIBRATION))[:batch].contiguous()
+
+
+def _images(network: str, count: int) -> Tensor:
     if network == "mlp":
-        return images(batch, (1, 28, 28), seed).flatten(1)
-    return images(batch, SHAPES[network], seed)
+        return images(count, (1, 28, 28), seed=1).flatten(1)
+    return images(count, SHAPES[network], seed=1)

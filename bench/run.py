@@ -22,12 +22,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-import memory  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from contestants import Contestant, Row, installed  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
+
+import memory  # noqa: E402
+from contestants import Contestant, Row, installed  # noqa: E402
 
 
 def scenarios() -> dict[str, dict[str, Any]]:
@@ -109,9 +110,7 @@ def measure(name: str, scenario: dict[str, Any], args: argparse.Namespace) -> li
                         "spikes_per_sample": sum(spikes.values()) / batch,
                         "median_ms_per_sample": None if own is None else _ms(own, batch, 0.5),
                         "iqr_ms": (
-                            None
-                            if own is None
-                            else _ms(own, batch, 0.75) - _ms(own, batch, 0.25)
+                            None if own is None else _ms(own, batch, 0.75) - _ms(own, batch, 0.25)
                         ),
                         "calls": 0 if own is None else len(own),
                         "over_spikesim": None if own is None else statistics.median(own) / ours,
@@ -184,7 +183,9 @@ def main() -> int:
     names = args.scenario or [name for name, item in known.items() if not item.get("extra")]
     missing = [name for name in names if name not in known]
     if missing:
-        print(f"bench: {missing[0]} is unknown, expected one of {', '.join(known)}", file=sys.stderr)
+        print(
+            f"bench: {missing[0]} is unknown, expected one of {', '.join(known)}", file=sys.stderr
+        )
         return 2
     rows = [row for name in names for row in measure(name, known[name], args)]
     if args.json:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from engines import Engine, Outcome, Reference
 from numpy.typing import NDArray
 from torch import nn
 
 import spikesim as ss
+from engines import Engine, Outcome, Reference
 
 # How far membranes may be apart where sums are rounded: |Δv| ≤ BAR·(1 + max|v|).
 BAR = 2e-5
@@ -108,9 +108,7 @@ def recording(model: nn.Module) -> Iterator[Recorder]:
         if getattr(module, "step_mode", "s") == "m" and hasattr(module, "store_v_seq"):
             module.store_v_seq = True
         hooks.append(
-            module.register_forward_hook(
-                lambda m, _, out, name=name: recorder.add(name, m, out)
-            )
+            module.register_forward_hook(lambda m, _, out, name=name: recorder.add(name, m, out))
         )
     yield recorder
     for hook in hooks:

@@ -17,11 +17,11 @@ import pytest
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.numpy")
 
-from engines import Engine, Reference  # noqa: E402
-from libraries import BAR  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
+from engines import Engine, Reference  # noqa: E402
+from libraries import BAR  # noqa: E402
 
 State = dict[str, Any]
 
@@ -155,9 +155,7 @@ def norse_cell(case: Case, shape: Any) -> ss.Network:
         decay = {"alpha_mem": 1 - rate, "gain": rate, "alpha_syn": 1 - dt * p["tau_syn_inv"]}
         return {**decay, "v_leak": p["v_leak"], "v0": p["v_leak"]}
 
-    lif = ss.CubaLIF(
-        p1["v_th"], **common(p1), fires=">", reset="to_value", v_reset=p1["v_reset"]
-    )
+    lif = ss.CubaLIF(p1["v_th"], **common(p1), fires=">", reset="to_value", v_reset=p1["v_reset"])
     return two_layers(case, shape, NORSE, lif, ss.CubaLI(**common(p2)))
 
 

@@ -14,16 +14,16 @@ torch = pytest.importorskip("torch")
 snn = pytest.importorskip("snntorch")
 pytest.importorskip("spikingjelly")
 
+from spikingjelly.activation_based import functional, layer, neuron  # noqa: E402
+from torch import nn  # noqa: E402
+
+import spikesim as ss  # noqa: E402
 from libraries import (  # noqa: E402
     assert_equal,
     assert_within_margin,
     run_library,
     run_multi_step,
 )
-from spikingjelly.activation_based import functional, layer, neuron  # noqa: E402
-from torch import nn  # noqa: E402
-
-import spikesim as ss  # noqa: E402
 
 Draw = Any
 SEEDS = st.integers(0, 2**32 - 1)
@@ -205,9 +205,7 @@ def test_spikingjelly_equal(data: Any, layout: Any, make: Any, steps: int, seed:
 
 
 @given(st.data(), layouts(), sj_neurons(exact=False), st.integers(1, 12), SEEDS)
-def test_spikingjelly_within_the_margin(
-    data: Any, layout: Any, make: Any, steps: int, seed: int
-):
+def test_spikingjelly_within_the_margin(data: Any, layout: Any, make: Any, steps: int, seed: int):
     kind, shape = layout
     model = set_weights(build(kind, make, data.draw), seed, exact=False)
     check(model, shape, steps, seed, exact=False)
@@ -295,9 +293,7 @@ def test_snntorch_leaky_equal(data: Any, layout: Any, make: Any, steps: int, see
 
 
 @given(st.data(), layouts(), leaky(exact=False), st.integers(1, 12), SEEDS)
-def test_snntorch_leaky_within_the_margin(
-    data: Any, layout: Any, make: Any, steps: int, seed: int
-):
+def test_snntorch_leaky_within_the_margin(data: Any, layout: Any, make: Any, steps: int, seed: int):
     kind, shape = layout
     model = set_weights(build(kind, make, data.draw), seed, exact=False)
     check(model, shape, steps, seed, exact=False)

@@ -40,7 +40,7 @@ def named(name: str, module: nn.Module, *before: nn.Module) -> nn.Sequential:
 def loop(self: Any, x: Any) -> Any:
     out = []
     for t in range(x.shape[0]):
-        spk, mem = self.lif(self.fc(x[t]), None)
+        spk, _ = self.lif(self.fc(x[t]), None)
         out.append(spk)
     return torch.stack(out)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -94,10 +94,10 @@ class Builder:
 
     def neuron(
         self,
-        model: str,
+        model: Literal["IF", "LIF"],
         name: str,
         value: Value,
-        parameters: Mapping[str, float | NDArray[np.float32]],
+        parameters: Mapping[str, NDArray[np.float32]],
         rules: Mapping[str, Any],
         meta: Mapping[str, Any],
     ) -> Value:
@@ -111,7 +111,8 @@ class Builder:
             rules: its other fields.
             meta: what the numbers came from.
         """
-        op = ops.Neuron(**parameters, **rules, model=model, meta=dict(meta))
+        fields: dict[str, Any] = {**parameters, **rules}
+        op = ops.Neuron(**fields, model=model, meta=meta)
         amplitude = np.asarray(parameters.get("spike_amplitude", 1.0))
         signed = bool((amplitude < 0).any())
         return self.add(op, name, value, kind=Kind.SPIKES, signed=signed)

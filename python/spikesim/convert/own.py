@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from spikesim.convert.build import Value, array
@@ -40,16 +41,19 @@ def _neuron(
     value = walker.single(path, args, kwargs)
     parameters: dict[str, Any] = {}
     for field in ("v_threshold", "v_leak", "alpha_mem", "gain", "v0"):
-        parameters[field] = _shaped(array(getattr(module, field), path, field), value.shape)
+        parameters[field] = _parameter(module, field, path, value.shape)
     if module.reset == "to_value":
-        parameters["v_reset"] = _shaped(array(module.v_reset, path, "v_reset"), value.shape)
-    model = "LIF" if isinstance(module, LIF) else "IF"
+        parameters["v_reset"] = _parameter(module, "v_reset", path, value.shape)
+    model: Literal["IF", "LIF"] = "LIF" if isinstance(module, LIF) else "IF"
     rules = {"reset": module.reset, "fires": module.fires}
     meta = {"library": "spikesim.train", "cell": cls.__name__}
     return walker.builder.neuron(model, path, value, parameters, rules, meta)
 
 
-def _shaped(values: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _parameter(
+    module: SpikingModule, field: str, path: str, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    values = array(getattr(module, field), path, field)
     # (C, 1, 1) means what (C,) means.
     if values.ndim == len(shape) and values.ndim > 1 and values.size == values.shape[0]:
         return values.reshape(-1)

@@ -122,11 +122,11 @@ def adaptive_avg_2d(builder: Builder, path: str, value: Value, *, output_size: A
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * 2
     if len(sizes) != 2:
         raise UnsupportedError(f"{path}: output_size is {output_size}, expected two numbers")
-    whole = tuple(
+    rows, columns = (
         int(size) if size is not None else have
         for size, have in zip(sizes, value.shape[1:], strict=True)
     )
-    return builder.add(ops.AdaptiveAvgPool2d(whole), path, value)
+    return builder.add(ops.AdaptiveAvgPool2d((rows, columns)), path, value)
 
 
 def upsample(
@@ -159,8 +159,8 @@ def upsample(
         )
     if set(factors) == {1}:
         return value
-    whole = tuple(int(factor) for factor in factors)
-    return builder.add(ops.Upsample(whole[0] if len(set(whole)) == 1 else whole), path, value)
+    rows, columns = (int(factor) for factor in factors)
+    return builder.add(ops.Upsample((rows, columns)), path, value)
 
 
 def _check_rank(path: str, value: Value, axes: int) -> None:

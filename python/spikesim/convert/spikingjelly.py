@@ -11,7 +11,7 @@ then it fires where h >= v_threshold and, in the same step, v is v_reset or h - 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
@@ -117,7 +117,7 @@ def _spiking(
     path: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    model: str,
+    model: Literal["IF", "LIF"],
     parameters: dict[str, float],
     meta: dict[str, Any],
 ) -> Value:

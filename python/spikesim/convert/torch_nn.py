@@ -25,7 +25,7 @@ WEIGHT_HOOKS = {
 
 def handler(module: nn.Module) -> Handler | None:
     """Reads torch.nn's own classes, and those derived from them that keep their forward."""
-    found = reader(module)
+    found: Handler | None = reader(module)
     if found is not None and _own_forward(module):
         return found
     if type(module).__module__.startswith(("torch.nn", "torch.ao.nn")):

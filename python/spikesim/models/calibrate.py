@@ -101,13 +101,15 @@ def calibrate_rate(
     return rates
 
 
-def _check_pair(name: str, layer: nn.Module, weighted: list[Any]) -> None:
+def _check_pair(name: str, layer: Any, weighted: list[Any]) -> None:
     norm = isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
     if (norm and (len(weighted) != 1 or not layer.affine)) or (not norm and weighted):
         raise UnsupportedError(
             f"{name}: {type(layer).__name__} is not followed by neurons, expected weights, at "
             "most one affine BatchNorm, then neurons"
         )
+    if not norm and layer.bias is None:
+        raise UnsupportedError(f"{name}: {type(layer).__name__} has no bias, expected bias=True")
 
 
 def _check_neuron(name: str, layer: nn.Module) -> None:
@@ -142,7 +144,7 @@ def _reset(layer: Any) -> None:
 
 def _per_step(layer: nn.Module, signal: Tensor) -> Tensor:
     out: Tensor = layer(signal.flatten(0, 1))
-    return out.unflatten(0, signal.shape[:2])
+    return out.reshape(*signal.shape[:2], *out.shape[1:])
 
 
 def _channels(current: Tensor) -> tuple[int, ...]:
@@ -170,8 +172,6 @@ def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator)
     else:
         layer = weighted[0]
         layer.weight.mul_(scale.reshape(-1, *(1 for _ in layer.weight.shape[1:])))
-        if layer.bias is None:
-            raise UnsupportedError("calibrate_rate: a layer has no bias, expected bias=True")
         layer.bias.copy_(noise - mean * scale)
         _to_grid(layer)
 

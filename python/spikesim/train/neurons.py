@@ -133,7 +133,9 @@ class SpikingModule(nn.Module):
                 f"{tuple(v.shape)} as in the step before; call reset_state() between batches"
             )
         decayed = self._spread("alpha_mem", x) * (v - v_leak)
-        decayed = torch.where(decayed.abs() < TINY, torch.zeros_like(decayed), decayed)
+        # An exact zero (a membrane just reset) needs no flush, and must pass its gradient.
+        tiny = (decayed.abs() < TINY) & (decayed != 0)
+        decayed = torch.where(tiny, torch.zeros_like(decayed), decayed)
         h = (v_leak + decayed) + self._spread("gain", x) * x
         z = spike(h, theta, self.fires, self.surrogate)
         z_reset = z.detach() if self.detach_reset else z
@@ -248,9 +250,7 @@ def reset_states(module: nn.Module) -> None:
             child.reset_state()
 
 
-def unroll(
-    module: Callable[[Tensor], Tensor], x: Tensor, *, n_steps: int | None = None
-) -> Tensor:
+def unroll(module: Callable[[Tensor], Tensor], x: Tensor, *, n_steps: int | None = None) -> Tensor:
     """Runs a single-step module over time from its initial state.
 
     Args:

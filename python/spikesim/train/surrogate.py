@@ -125,5 +125,6 @@ class _Spike(torch.autograd.Function):
 def spike(v: Tensor, v_threshold: Tensor, fires: str, surrogate: Surrogate) -> Tensor:
     """1 where `v` fires (`>=` or `>` the threshold), else 0, with the surrogate's gradient."""
     fired = v >= v_threshold if fires == ">=" else v > v_threshold
-    out: Tensor = _Spike.apply(v - v_threshold, fired, surrogate)  # type: ignore[no-untyped-call]
+    apply: Any = _Spike.apply
+    out: Tensor = apply(v - v_threshold, fired, surrogate)
     return out
