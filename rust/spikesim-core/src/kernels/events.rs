@@ -56,7 +56,7 @@ impl Events {
     /// Steps held.
     pub fn steps(&self) -> usize {
         let pixels = self.dims().pixels();
-        if pixels == 0 { 0 } else { (self.ptr.len() - 1) / pixels }
+        (self.ptr.len() - 1).checked_div(pixels).unwrap_or(0)
     }
 
     /// Events held.

@@ -6,14 +6,16 @@ mod pack;
 mod params;
 mod schedule;
 
+use std::fmt;
+
 use crate::graph::{Graph, NodeId, Readout};
 use crate::kernels::fanout::Fanout;
 use crate::kernels::level::Level;
 use crate::kernels::window::{Dims, Windows};
 use crate::{Error, Result};
 
-pub use pack::Packed;
-pub use params::{Amplitude, ParentSpec, Population};
+pub(crate) use pack::Packed;
+pub(crate) use params::{ParentSpec, Population};
 
 /// An executable network. Made once, shared by every simulator and thread.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub enum Stage {
 
 /// A node ready to run.
 #[derive(Debug)]
-pub struct PlanNode {
+pub(crate) struct PlanNode {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) dims: Dims,
@@ -51,14 +53,14 @@ pub struct PlanNode {
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlanEdge {
+pub(crate) struct PlanEdge {
     pub(crate) src: NodeId,
     pub(crate) delay: usize,
 }
 
 /// What a node does.
 #[derive(Debug)]
-pub enum PlanOp {
+pub(crate) enum PlanOp {
     /// The network's input.
     Input,
     /// A Linear or Conv. `fused`: it has no value of its own, its population computes it.
@@ -82,7 +84,7 @@ pub enum PlanOp {
 
 /// What a pool does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolMode {
+pub(crate) enum PoolMode {
     /// Sum.
     Sum,
     /// Sum divided by the window's size.
@@ -95,7 +97,7 @@ pub enum PoolMode {
 
 /// A factor for each element: one for all, a channel, or an element.
 #[derive(Debug)]
-pub struct Factor {
+pub(crate) struct Factor {
     values: Vec<f32>,
     dims: Dims,
 }
@@ -171,5 +173,57 @@ impl Plan {
             _ => 0,
         };
         self.nodes.iter().map(of).sum()
+    }
+}
+
+/// One line a stage: what is executed, in which order, on what.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "level {}, readout {:?} of {}",
+            self.level.name(),
+            self.readout,
+            self.name(self.output)
+        )?;
+        for stage in &self.stages {
+            let (ids, how) = match stage {
+                Stage::Forward(id) => (std::slice::from_ref(id), "all steps"),
+                Stage::Recurrent(ids) => (&ids[..], "step by step"),
+            };
+            for &id in ids {
+                writeln!(
+                    f,
+                    "  {} {:?}: {}, {how}",
+                    self.name(id),
+                    self.nodes[id].shape,
+                    self.what(id)
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn what(&self, id: NodeId) -> String {
+        match &self.nodes[id].op {
+            PlanOp::Input => "input".into(),
+            PlanOp::Synapse { packed, .. } => format!("sums in blocks of {}", packed.width),
+            PlanOp::Population(p) => {
+                let parents = p.parents.iter().map(|parent| match parent {
+                    ParentSpec::Fused(layer) => format!("{} fused", self.name(*layer)),
+                    ParentSpec::Value(edge) => self.name(edge.src).to_string(),
+                });
+                let parents = parents.collect::<Vec<_>>().join(" + ");
+                format!("neurons in blocks of {} on {parents}", p.width)
+            }
+            PlanOp::Pool { mode, .. } => format!("{mode:?} pool"),
+            PlanOp::Reshape => "reshape".into(),
+            PlanOp::Affine { .. } => "scale".into(),
+            PlanOp::Concat { .. } => "concat".into(),
+            PlanOp::Upsample { .. } => "upsample".into(),
+            PlanOp::Add => "add".into(),
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::kernels::window::Dims;
 
 /// The weights of one layer, `[block][ky][kx][c_in][lane]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Packed {
+pub(crate) struct Packed {
     pub(crate) geometry: Geometry,
     /// Lanes of a block.
     pub(crate) width: usize,
@@ -22,7 +22,7 @@ pub struct Packed {
 
 /// Where a block's rows lie and which input channels they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
+pub(crate) struct Block {
     first: usize,
     len: usize,
     /// First input channel.
@@ -33,7 +33,7 @@ pub struct Block {
 
 /// Lanes of a block for `channels` outputs: wide blocks walk the lists less often, narrow ones
 /// waste fewer lanes.
-pub fn block_width(channels: usize, level: Level) -> usize {
+pub(crate) fn block_width(channels: usize, level: Level) -> usize {
     let cost = |v: usize| channels.div_ceil(v * LANES) * (v + 1);
     let best = (1..=level.max_vectors()).rev().min_by_key(|&v| cost(v)).unwrap_or(1);
     best * LANES

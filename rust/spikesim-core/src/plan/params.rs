@@ -12,7 +12,7 @@ use super::pack::block_width;
 
 /// Neurons ready to run.
 #[derive(Debug)]
-pub struct Population {
+pub(crate) struct Population {
     pub(crate) params: NeuronParams,
     /// Lanes of a block.
     pub(crate) width: usize,
@@ -26,7 +26,7 @@ pub struct Population {
 
 /// A summand of the population's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParentSpec {
+pub(crate) enum ParentSpec {
     /// A layer that only this population reads: computed in the same kernel.
     Fused(usize),
     /// A value that exists already.
@@ -35,7 +35,7 @@ pub enum ParentSpec {
 
 /// Spike amplitudes that are not all 1.
 #[derive(Debug)]
-pub struct Amplitude {
+pub(crate) struct Amplitude {
     tensor: Tensor,
     shape: Vec<usize>,
     pixels: usize,
