@@ -191,3 +191,56 @@ fn read_values(from: &mut impl Read, values: &mut [f32]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::graph::Op;
+    use crate::graph::node::Linear;
+
+    fn network() -> Graph {
+        let mut graph = Graph::new(&[3]).unwrap();
+        let weight = Tensor::new(vec![2, 3], vec![1.0, -2.5, 3e-39, 4.0, 5.0, f32::MAX]).unwrap();
+        graph.add("a.b", Op::Linear(Linear { weight, bias: None }), &[]).unwrap();
+        graph.add("if", Op::Neuron(Box::default()), &[]).unwrap();
+        graph.connect("if", "if", 2).unwrap();
+        graph.set_output("if").unwrap();
+        graph.dt = Some(0.1);
+        graph
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let directory = std::env::temp_dir().join(format!("spikesim-test-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("net.spikesim");
+        save(&network(), &path).unwrap();
+        let loaded = crate::formats::load(&path).unwrap();
+        assert_eq!(loaded, network());
+        // A save that fails leaves the file and nothing beside it.
+        assert!(save(&Graph::new(&[3]).unwrap(), &path).is_err());
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+        assert_eq!(load(&path).unwrap(), network());
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn every_prefix_is_an_error() {
+        let (graph, mut bytes) = (network(), Vec::new());
+        let header = header(&graph, &bundle_header::tensors(&graph)).unwrap();
+        bytes.extend((header.len() as u64).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        for (_, tensor) in bundle_header::tensors(&graph) {
+            bytes.extend(tensor.data().iter().flat_map(|x| x.to_le_bytes()));
+        }
+        for n in 0..bytes.len() {
+            let cut = read(&mut &bytes[..n], n as u64);
+            assert!(matches!(cut, Err(Problem::Format(_))), "{n} bytes");
+            // Cut while it is read: the length was another one a moment ago.
+            let shrunk = read(&mut &bytes[..n], bytes.len() as u64);
+            assert!(matches!(shrunk, Err(Problem::Io(_))), "{n} bytes");
+        }
+        assert!(read(&mut &*bytes, bytes.len() as u64).is_ok());
+    }
+}

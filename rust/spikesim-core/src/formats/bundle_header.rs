@@ -82,10 +82,9 @@ pub fn read(header: Value, mut arrays: HashMap<String, Arrays>) -> Result<Graph>
         )));
     }
     let (ids, specs) = named(header.nodes)?;
-    let incoming = edges(&header.edges, &ids)?;
-
     let mut specs = specs.into_iter();
     let mut graph = input(specs.next())?;
+    let incoming = edges(&header.edges, &ids)?;
     for (id, (name, spec)) in specs.enumerate().map(|(i, s)| (i + 1, s)) {
         // Concat joins the edges it is made with; any other node is made with its first.
         let concat = spec.get("kind").and_then(Value::as_str) == Some("concat");

@@ -150,10 +150,12 @@ fn shown(dims: usize, pair: [usize; 2]) -> String {
     if dims == 1 { pair[1].to_string() } else { format!("({}, {})", pair[0], pair[1]) }
 }
 
-/// What both convolutions and pools need: no stride (or dilation, or kernel) of 0.
+/// What both convolutions and pools need: no stride (or dilation, or kernel) of 0, and none that
+/// arithmetic on lengths would overflow with.
 fn at_least_one(place: &str, name: &str, dims: usize, pair: [usize; 2]) -> Result<()> {
-    if pair.contains(&0) {
-        let problem = format!("{name} is {}, expected at least 1", shown(dims, pair));
+    if pair.iter().any(|n| !(1..=MAX_VALUES).contains(n)) {
+        let found = shown(dims, pair);
+        let problem = format!("{name} is {found}, expected at least 1, at most {MAX_VALUES}");
         return Err(Error::graph(place, problem));
     }
     Ok(())
@@ -229,23 +231,21 @@ fn pool(place: &str, pool: &Pool, input: &[usize]) -> Result<Vec<usize>> {
                 format!("padding is {p}, expected less than the window's {kernel} on each side");
             return Err(Error::graph(place, problem));
         }
-        let padded =
-            padded(size[a], pool.padding[a]).filter(|&n| n >= kernel).ok_or_else(|| {
-                let problem = format!(
-                    "window {} is larger than the padded input {}, expected it to fit",
-                    shown(dims, pool.kernel_size),
-                    shown(dims, size),
-                );
-                Error::graph(place, problem)
-            })?;
-        let span = padded - kernel;
-        out[a] = if pool.ceil_mode {
-            let n = span.div_ceil(stride) + 1;
-            // As in torch: the last window starts in the input or in the padding before it.
-            if (n - 1) * stride >= size[a] + pool.padding[a][0] { n - 1 } else { n }
-        } else {
-            span / stride + 1
-        };
+        let padded = padded(size[a], pool.padding[a]).unwrap_or(0);
+        let whole = (padded + stride).saturating_sub(kernel) / stride;
+        // As in torch, ceil_mode adds a window that is not whole if it begins in the input or in
+        // the padding before it.
+        let rest = padded + stride > whole * stride + kernel;
+        let begins = whole * stride < size[a] + pool.padding[a][0];
+        out[a] = whole + usize::from(pool.ceil_mode && rest && begins);
+        if out[a] == 0 {
+            let problem = format!(
+                "window {} is larger than the padded input {}, expected it to fit",
+                shown(dims, pool.kernel_size),
+                shown(dims, size),
+            );
+            return Err(Error::graph(place, problem));
+        }
     }
     Ok(join(input[0], dims, out))
 }
@@ -283,4 +283,74 @@ fn concat(place: &str, axis: usize, inputs: &[&[usize]]) -> Result<Vec<usize>> {
         shape[axis] = shape[axis].saturating_add(other[axis]);
     }
     Ok(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::graph::Tensor;
+    use crate::graph::node::PoolKind;
+
+    /// Counts the windows that begin where they may, one place after the other.
+    fn places(length: usize, kernel: usize, stride: usize, [before, after]: [usize; 2]) -> usize {
+        (0..).step_by(stride).take_while(|start| start + kernel <= before + length + after).count()
+    }
+
+    #[test]
+    fn convolutions_have_a_place_for_each_window_that_fits() {
+        for (length, k, stride, dilation) in
+            (1..7).flat_map(|n| (1..4).flat_map(move |k| (1..4).map(move |s| (n, k, s, 2))))
+        {
+            for padding in [[0, 0], [1, 0], [2, 3]] {
+                let conv = Conv {
+                    dims: 1,
+                    weight: Tensor::new(vec![1, 1, k], vec![0.0; k]).unwrap(),
+                    bias: None,
+                    stride: [1, stride],
+                    padding: [[0, 0], padding],
+                    dilation: [1, dilation],
+                    groups: 1,
+                };
+                let expected = places(length, dilation * (k - 1) + 1, stride, padding);
+                let found = infer("n", &Op::Conv(conv), &[&[1, length]]).ok();
+                assert_eq!(found, (expected > 0).then(|| vec![1, expected]));
+            }
+        }
+    }
+
+    #[test]
+    fn pools_keep_a_last_window_only_if_it_begins_in_the_input() {
+        for (length, k, stride, ceil_mode) in (1..9)
+            .flat_map(|n| (1..4).flat_map(move |k| (1..5).map(move |s| (n, k, s))))
+            .flat_map(|(n, k, s)| [(n, k, s, false), (n, k, s, true)])
+        {
+            for padding in [[0, 0], [k - 1, 0], [0, k - 1]] {
+                let pool = Pool {
+                    dims: 1,
+                    kind: PoolKind::Sum,
+                    kernel_size: [1, k],
+                    stride: [1, stride],
+                    padding: [[0, 0], padding],
+                    ceil_mode,
+                };
+                let whole = places(length, k, stride, padding);
+                // With ceil_mode one more, if the whole ones leave something over.
+                let next = whole * stride;
+                let over = next + k < length + padding[0] + padding[1] + stride;
+                let more = ceil_mode && over && next < length + padding[0];
+                let expected = whole + usize::from(more);
+                let found = infer("n", &Op::Pool(pool), &[&[1, length]]).ok();
+                assert_eq!(found, (expected > 0).then(|| vec![1, expected]));
+            }
+        }
+    }
+
+    #[test]
+    fn volumes_do_not_overflow() {
+        assert_eq!(volume(&[]), Some(1));
+        assert_eq!(volume(&[2, 3]), Some(6));
+        assert_eq!(volume(&[usize::MAX, 2]), None);
+        assert_eq!(volume(&[1 << 16, 1 << 15]), None);
+    }
 }

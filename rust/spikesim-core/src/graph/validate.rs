@@ -148,3 +148,68 @@ fn readout(graph: &Graph) -> Result<()> {
     );
     Err(Error::graph("network", problem))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::graph::ValueKind;
+
+    /// input -> a -> b -> c, `a` and `c` neurons.
+    fn chain() -> Graph {
+        let mut graph = Graph::new(&[2]).unwrap();
+        graph.add("a", Op::Neuron(Box::default()), &[]).unwrap();
+        graph.add("b", Op::Add, &[]).unwrap();
+        graph.add("c", Op::Neuron(Box::default()), &[]).unwrap();
+        graph
+    }
+
+    #[test]
+    fn nodes_are_ordered_by_their_edges() {
+        let mut graph = chain();
+        assert_eq!(graph.order().unwrap(), [0, 1, 2, 3]);
+        graph.add_delayed("d", Op::Add, &[("c", 1)]).unwrap();
+        graph.connect("d", "a", 0).unwrap();
+        assert_eq!(graph.order().unwrap(), [0, 4, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_cycle_is_named() {
+        let mut graph = chain();
+        let error = graph.connect("c", "b", 0).unwrap_err().to_string();
+        assert!(error.starts_with("network: cycle b -> c -> b has no delay"), "{error}");
+        assert_eq!(graph.edges.len(), 3);
+        graph.connect("c", "b", 1).unwrap();
+        let error = graph.connect("b", "b", 1).unwrap_err().to_string();
+        assert!(error.starts_with("network: cycle b -> b passes through no neuron"), "{error}");
+        // As it can only come from a file.
+        graph.edges.push(Edge { src: 3, dst: 1, delay: 0 });
+        assert!(graph.validate().is_err());
+        assert!(graph.order().is_err());
+    }
+
+    #[test]
+    fn deep_networks_do_not_need_a_deep_stack() {
+        let mut graph = Graph::new(&[1]).unwrap();
+        for id in 1..4000 {
+            graph.add(&id.to_string(), Op::Add, &[]).unwrap();
+        }
+        graph.validate().unwrap();
+        assert_eq!(graph.order().unwrap().len(), 4000);
+    }
+
+    #[test]
+    fn kinds_follow_the_edges() {
+        use ValueKind::{Currents, Input, Spikes};
+        let mut graph = chain();
+        graph.add("in", Op::Add, &["input"]).unwrap();
+        graph.add("mixed", Op::Add, &["input", "a"]).unwrap();
+        let scale = Op::Scale { scale: crate::graph::Tensor::scalar(2.0) };
+        graph.add("scale", scale, &["a"]).unwrap();
+        let expected = [Input, Spikes, Spikes, Spikes, Input, Spikes, Currents];
+        assert_eq!(crate::graph::value_kinds(&graph), expected);
+        graph.connect("scale", "b", 1).unwrap();
+        assert_eq!(crate::graph::value_kinds(&graph)[2], Currents);
+        assert_eq!(crate::graph::value_kinds(&graph)[3], Spikes);
+    }
+}
