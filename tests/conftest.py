@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -57,3 +58,11 @@ def data_dir() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no data at {DATA}; set SPIKESIM_DATA")
     return DATA
+
+
+@pytest.fixture(params=["reference", "engine"])
+def run(request: pytest.FixtureRequest) -> Any:
+    """`run(net)` gives something that runs it: by the reference and by the engine."""
+    import engines
+
+    return {"reference": engines.Reference, "engine": engines.Engine}[request.param]

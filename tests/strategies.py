@@ -117,7 +117,7 @@ class Builder:
             name=name,
             shape=tuple(self.net.node(name).shape),
             spikes=properties.get("spikes", all(s.spikes for s in sources)),
-            currents=properties.get("currents", any(s.currents for s in sources)),
+            currents=properties.get("currents", _currents(sources)),
             clean=properties.get("clean", all(s.clean for s in sources)),
         )
         self.values.append(value)
@@ -321,6 +321,11 @@ class Builder:
             value = self.layer(value)
             return self.neuron(value) if self.pick(True, True, True, False) else value
         return getattr(self, way)(value)
+
+
+def _currents(sources: list[Value]) -> bool:
+    """Whether a maximum pool of currents may follow the sum of `sources` (S2.12)."""
+    return any(not s.spikes for s in sources) or all(s.currents for s in sources)
 
 
 def described(op: Any) -> str:
