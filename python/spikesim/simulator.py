@@ -130,7 +130,7 @@ class Simulator:
         flat = output.reshape(samples, -1)
         best = flat.argmin(axis=1) if self._first_spike else flat.argmax(axis=1)
         spikes = {
-            name: SpikeRaster(*columns, shape=(steps, samples, *self._shapes[name]))
+            name: SpikeRaster(*columns, (steps, samples, *self._shapes[name]))
             for name, columns in raw["spikes"].items()
         }
         return Result(

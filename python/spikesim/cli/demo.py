@@ -13,7 +13,8 @@ from spikesim.cli.output import Json, joules, print_facts, print_json, steps
 
 if TYPE_CHECKING:
     from spikesim.network import Network
-    from spikesim.simulator import Result, Simulator
+    from spikesim.result import Result
+    from spikesim.simulator import Simulator
 
 PROFILE = "horowitz45-fp32"
 

@@ -16,9 +16,10 @@ from spikesim.cli.output import Json, joules, print_facts, print_json, steps
 from spikesim.errors import FormatError, InputError, ShapeError
 
 if TYPE_CHECKING:
-    from spikesim.data import Dataset
+    from spikesim.data import Dataset, Preprocessing
     from spikesim.network import Network
-    from spikesim.simulator import Result, Simulator
+    from spikesim.result import Result
+    from spikesim.simulator import Simulator
 
 #: Samples taken through the network at a time: bounds memory, and moves the progress bar.
 BATCH = 256
@@ -110,8 +111,7 @@ class _Total:
     def add(self, result: Result) -> None:
         for name, counts in result.counts.by_layer().items():
             self.by_layer.setdefault(name, Counter()).update(counts)
-        for key in ("spikes", "synops", "macs", "neuron_updates"):
-            self.sums[key] += getattr(result.counts, key)
+            self.sums.update(counts)
 
 
 def _simulate(
@@ -120,7 +120,7 @@ def _simulate(
     samples: Dataset,
     layout: str,
     n_steps: int,
-    preprocessing: Any,
+    preprocessing: Preprocessing,
 ) -> _Total:
     total = _Total()
     outputs, predictions = [], []
@@ -128,11 +128,9 @@ def _simulate(
     with steps(n, "running") as progress:
         for first in range(0, n, BATCH):
             last = min(first + BATCH, n)
-            x = {
-                "N": lambda a=first, b=last: samples.x[a:b],
-                "TN": lambda a=first, b=last: samples.x[:, a:b],
-                "T": lambda: samples.x,
-            }[layout]()
+            # Where the layout is "T", one sample is all there is.
+            part = (slice(first, last),) if layout == "N" else (slice(None), slice(first, last))
+            x = samples.x if layout == "T" else samples.x[part]
             before = time.perf_counter()
             x = preprocessing.apply(x, sample_ndim=len(net.input_shape))
             result = sim.run(x, n_steps=n_steps, layout=layout)

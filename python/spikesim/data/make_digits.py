@@ -70,7 +70,7 @@ def build() -> nn.Sequential:
     with torch.no_grad():
         # torch's initial weights expect dense inputs; few spikes need more to reach a threshold.
         for name, factor in (("conv1", 2.0), ("conv2", 3.0), ("fc1", 3.0)):
-            net.get_submodule(name).weight.mul_(factor)  # type: ignore[operator, union-attr]
+            net.get_submodule(name).weight.mul_(factor)  # type: ignore[operator]
     for layer in net:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             parametrize.register_parametrization(layer, "weight", Grid())

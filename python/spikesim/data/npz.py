@@ -119,7 +119,8 @@ def save_npz(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or Path())
     try:
         with os.fdopen(handle, "wb") as stream:
-            np.savez_compressed(stream, **{key: np.asarray(a) for key, a in arrays.items()})
+            named: dict[str, Any] = {key: np.asarray(array) for key, array in arrays.items()}
+            np.savez_compressed(stream, **named)
         # mkstemp's mode is for secrets; a result is an ordinary file.
         umask = os.umask(0)
         os.umask(umask)

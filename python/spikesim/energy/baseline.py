@@ -15,8 +15,13 @@ from spikesim.ops import BatchNorm, Conv1d, Conv2d, Linear, Neuron, Scale
 if TYPE_CHECKING:
     from spikesim.network import Network, Node
 
-_NOT_MODELLED = ("pooling", "activation functions beyond one addition", "memory access")
-_NOT_MODELLED += ("communication", "static power")
+_NOT_MODELLED = (
+    "activation functions beyond one addition",
+    "pooling",
+    "memory access",
+    "communication",
+    "static power",
+)
 
 
 def ann_baseline(
