@@ -120,9 +120,11 @@ class Simulator:
         ):
             raise InputError(f"run: batch_size is {batch_size!r}, expected a whole number >= 1")
         flags = ("spikes" in wanted, "v" in wanted, "current" in wanted)
-        each = {name: flags for name in self._shapes} if any(flags) else {}
+        each = dict.fromkeys(self._shapes, flags) if any(flags) else {}
         with _progress(progress, samples * steps) as tell:
-            raw = self._core.run(values, samples, steps, constant, each, batch_size, not reset, tell)
+            raw = self._core.run(
+                values, samples, steps, constant, each, batch_size, not reset, tell
+            )
         return self._result(raw, wanted, steps, samples)
 
     def _result(self, raw: dict[str, Any], wanted: set[str], steps: int, samples: int) -> Result:
@@ -130,8 +132,8 @@ class Simulator:
         flat = output.reshape(samples, -1)
         best = flat.argmin(axis=1) if self._first_spike else flat.argmax(axis=1)
         spikes = {
-            name: SpikeRaster(*columns, (steps, samples, *self._shapes[name]))
-            for name, columns in raw["spikes"].items()
+            name: SpikeRaster(step, sample, neuron, count, (steps, samples, *self._shapes[name]))
+            for name, (step, sample, neuron, count) in raw["spikes"].items()
         }
         return Result(
             output=output,
