@@ -1,5 +1,7 @@
 //! One error type for the whole core: a variant per cause, the text made only when it is shown.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 /// Everything that can go wrong in the core. Messages read
@@ -113,5 +115,51 @@ pub fn tuple(shape: &[usize]) -> String {
     match shape {
         [n] => format!("({n},)"),
         _ => format!("({})", shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Runs `f`; a panic in it is an error of ours, not the end of the caller's process.
+pub fn caught<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Unwind safety is the caller's: what a panic leaves behind must be a whole value.
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(internal(panic.as_ref())))
+}
+
+fn internal(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::Internal { message: text.unwrap_or_else(|| "a panic without a message".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_of_place_problem_and_advice() {
+        for (error, text) in [
+            (Error::graph("fc", "n is 1, expected 2"), "fc: n is 1, expected 2"),
+            (Error::shape("fc", "bias", &[3], "(2,)"), "fc: bias has shape (3,), expected (2,)"),
+            (
+                Error::shape("fc", "weight", &[], "(2, 1)"),
+                "fc: weight has shape (), expected (2, 1)",
+            ),
+            (Error::unsupported("fc", "x", "use y"), "fc: x is not supported; use y"),
+            (Error::unsupported("fc", "x", ""), "fc: x is not supported"),
+            (Error::input("run", "x is NaN"), "run: x is NaN"),
+            (Error::Interrupted, "run: interrupted"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_internal_error() {
+        let text = |f: fn() -> Result<()>| caught(f).err().map(|e| e.to_string());
+        let expected = "internal error: lost 3; please report this";
+        assert_eq!(text(|| panic!("lost {}", 3)).as_deref(), Some(expected));
+        let expected = "internal error: lost; please report this";
+        assert_eq!(text(|| panic!("lost")).as_deref(), Some(expected));
+        assert_eq!(text(|| Ok(())), None);
     }
 }

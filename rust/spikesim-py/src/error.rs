@@ -1,11 +1,9 @@
 //! One way for errors to Python: each variant of the core's error becomes its class in
 //! `spikesim.errors` (or the builtin it is), and a panic becomes InternalError.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
+pub use spikesim_core::error::caught;
 use spikesim_core::{Error, Result};
 
 /// The Python exception of `error`.
@@ -54,16 +52,4 @@ pub fn attached<T>(py: Python<'_>, f: impl FnOnce() -> Result<T>) -> PyResult<T>
 /// Runs `f` detached from the interpreter, so that other Python threads go on meanwhile.
 pub fn detached<T: Send>(py: Python<'_>, f: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     py.detach(|| caught(f)).map_err(|error| to_py(py, error))
-}
-
-/// Runs `f`; a panic in it is an error of ours, not the end of the caller's process.
-pub fn caught<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
-    // What a panic leaves behind is not looked at: the locks of this crate hold whole values.
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(internal(panic.as_ref())))
-}
-
-fn internal(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    Error::Internal { message: text.unwrap_or_else(|| "a panic without a message".into()) }
 }
