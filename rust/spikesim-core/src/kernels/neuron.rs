@@ -415,7 +415,8 @@ unsafe fn full_step<S: Simd>(
         }
         if let (true, Some(negative)) = (rules.signed, &params.v_threshold_neg) {
             let bound = negative.load::<S>(block, pixel, j);
-            let below = S::and_not(passes::<S>(rules.strict, bound, h), resting);
+            // Where both tests hold, the upper one decides.
+            let below = S::and_not(passes::<S>(rules.strict, bound, h), S::or(fired, resting));
             count = S::select(below, S::splat(-1.0), count);
             if rules.subtract {
                 new = S::select(below, S::sub(h, bound), new);

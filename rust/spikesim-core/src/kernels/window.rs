@@ -44,7 +44,7 @@ pub struct Span {
     pub start: usize,
     /// One past the last input position.
     pub end: usize,
-    /// Positions of the kernel, padding included.
+    /// Positions of the kernel, padding included (what ceil_mode adds past it is nothing).
     pub full: usize,
     /// This axis' factor of the divisor.
     pub divisor: usize,
@@ -76,7 +76,7 @@ pub fn pool_axis(
             let start = from.max(before).min(n + before) - before;
             let end = to.max(before).min(n + before) - before;
             let divisor = if include_pad { to - from } else { end - start };
-            Span { start, end, full: kernel, divisor }
+            Span { start, end, full: to - from, divisor }
         })
         .collect()
 }
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn windows_clip_at_the_padding() {
         let spans = pool_axis(5, 3, 2, 2, [0, 0], true);
-        assert_eq!(spans[2], Span { start: 4, end: 5, full: 2, divisor: 1 });
+        assert_eq!(spans[2], Span { start: 4, end: 5, full: 1, divisor: 1 });
         let spans = pool_axis(4, 3, 2, 2, [1, 1], false);
         assert_eq!(spans[0], Span { start: 0, end: 1, full: 2, divisor: 1 });
         let spans = pool_axis(4, 3, 2, 2, [1, 1], true);

@@ -156,6 +156,10 @@ pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
     let template = SampleState::initial(plan);
     let mut states = vec![template.clone(); samples];
     let expected = export(plan, &states[..samples.min(1)]);
+    if expected.is_empty() && arrays.is_empty() {
+        // A network without state: whatever number of samples comes next is right.
+        return Ok(Vec::new());
+    }
     for want in &expected {
         if !arrays.iter().any(|a| a.name == want.name) {
             let problem =
