@@ -1,5 +1,6 @@
 //! Running a plan: state, values in flight, groups of samples over threads, what comes out.
 
+mod blocks;
 mod counts;
 mod eval;
 mod group;
@@ -7,6 +8,7 @@ mod population;
 mod readout;
 mod record;
 mod simulator;
+mod sources;
 mod state;
 mod value;
 pub mod workers;

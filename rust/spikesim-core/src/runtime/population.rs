@@ -1,182 +1,19 @@
-//! Layers with weights and populations: everything that the block kernel computes.
+//! Layers with weights and populations: what the block kernel computes, sample by sample.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
+use super::blocks::{Extent, Prepared, run_blocks, split};
 use super::group::{Group, Shared};
 use super::record::append_raster;
-use super::value::Value;
+use super::sources::{constant, densify, lists, prepare_lists, sparsify};
 use crate::Result;
 use crate::graph::NodeId;
-use crate::kernels::block::{BlockTask, ListView, Parent, Post};
+use crate::kernels::block::Post;
 use crate::kernels::dense;
-use crate::kernels::dispatch::run_block;
 use crate::kernels::events::{Emission, Events};
 use crate::kernels::fanout::{Cost, Fanout};
 use crate::kernels::neuron::NeuronBlock;
-use crate::kernels::window::Dims;
-use crate::plan::{Packed, ParentSpec, PlanEdge, PlanOp, Population};
-
-/// Values of all nodes, `[node][sample]`.
-type Values = [Vec<Value>];
-
-/// One summand of a block, before the block is chosen.
-enum Prepared<'a> {
-    Lists {
-        packed: &'a Packed,
-        views: Vec<ListView<'a>>,
-        edges: usize,
-        constant: bool,
-    },
-    /// `[block][pixel][lane]`, the same at every step.
-    Constant {
-        data: &'a [f32],
-    },
-    /// `[t][pixel][channel]` and slack.
-    Rows {
-        data: &'a [f32],
-        t_stride: usize,
-        channels: usize,
-    },
-}
-
-impl Prepared<'_> {
-    fn parent(&self, block: usize, pixels: usize, width: usize) -> Parent<'_> {
-        match self {
-            Self::Lists { packed, views, edges, constant } => Parent::Lists {
-                geometry: &packed.geometry,
-                weights: packed.rows(block),
-                bias: packed.bias(block),
-                lo: packed.blocks[block].lo,
-                n: packed.blocks[block].n,
-                views,
-                edges: *edges,
-                constant: *constant,
-            },
-            Self::Constant { data } => {
-                let len = pixels * width;
-                let data = &data[block * len..(block + 1) * len];
-                Parent::Dense { data, t_stride: 0, p_stride: width }
-            }
-            Self::Rows { data, t_stride, channels } => {
-                let data = &data[block * width..];
-                Parent::Dense { data, t_stride: *t_stride, p_stride: *channels }
-            }
-        }
-    }
-}
-
-/// Size of what a set of blocks computes.
-#[derive(Clone, Copy)]
-struct Extent {
-    dims: Dims,
-    width: usize,
-    steps: usize,
-}
-
-impl Extent {
-    fn blocks(&self) -> usize {
-        self.dims.c.div_ceil(self.width)
-    }
-
-    /// Lanes over all blocks and pixels of one step.
-    fn lanes(&self) -> usize {
-        self.blocks() * self.dims.pixels() * self.width
-    }
-
-    /// Bits of the lanes of `block` that are neurons.
-    fn mask(&self, block: usize) -> u64 {
-        let n = self.width.min(self.dims.c - block * self.width);
-        if n >= 64 { u64::MAX } else { (1 << n) - 1 }
-    }
-}
-
-/// Run every block of every sample: `prepared[sample]`, `posts[block][sample]`. Blocks are the
-/// outer loop, so that a block's weights serve all samples of the group before the next come.
-fn run_blocks(
-    shared: &Shared<'_>,
-    extent: Extent,
-    prepared: &[Vec<Prepared<'_>>],
-    posts: Vec<Vec<Post<'_>>>,
-) -> Result<()> {
-    let pixels = extent.dims.pixels();
-    let one = |(block, posts): (usize, Vec<Post<'_>>)| -> Result<()> {
-        for (parents, post) in prepared.iter().zip(posts) {
-            shared.control.check()?;
-            let parents: Vec<_> =
-                parents.iter().map(|p| p.parent(block, pixels, extent.width)).collect();
-            let mut task = BlockTask {
-                steps: extent.steps,
-                out_h: extent.dims.h,
-                out_w: extent.dims.w,
-                block,
-                parents: &parents,
-                post,
-            };
-            run_block(shared.plan.level, extent.width, &mut task);
-        }
-        Ok(())
-    };
-    if shared.parallel_blocks && posts.len() > 1 {
-        posts.into_par_iter().enumerate().try_for_each(one)
-    } else {
-        posts.into_iter().enumerate().try_for_each(one)
-    }
-}
-
-/// `data` in as many equal parts as there are blocks; empty parts of empty data.
-fn split<T>(data: &mut [T], blocks: usize) -> Vec<&mut [T]> {
-    if data.is_empty() {
-        (0..blocks).map(|_| Default::default()).collect()
-    } else {
-        let len = data.len() / blocks;
-        data.chunks_mut(len).collect()
-    }
-}
-
-/// Event lists made for edges whose source is analog; `None` where the source has lists.
-fn sparsify(
-    values: &Values,
-    edges: &[PlanEdge],
-    s: usize,
-    steps: &Range<usize>,
-) -> Vec<Option<Events>> {
-    edges
-        .iter()
-        .map(|edge| {
-            let value = &values[edge.src][s];
-            if value.events().is_some() {
-                return None;
-            }
-            let mut events = Events::new(value.dims(), true);
-            for t in steps.clone() {
-                events.push_dense(&value.copy_row(value.row(t, edge.delay)));
-            }
-            Some(events)
-        })
-        .collect()
-}
-
-/// The lists an edge delivers at step `t`, and the step they have in there.
-fn lists<'a>(
-    values: &'a Values,
-    made: &'a [Option<Events>],
-    (e, edge): (usize, &PlanEdge),
-    s: usize,
-    (t, first): (usize, usize),
-) -> Option<(&'a Events, usize)> {
-    let value = &values[edge.src][s];
-    match &made[e] {
-        Some(events) => Some((events, t - first)),
-        None => value.events().map(|events| (events, value.row(t, edge.delay))),
-    }
-}
-
-/// Whether all edges deliver the same at every step.
-fn constant(values: &Values, edges: &[PlanEdge], s: usize) -> bool {
-    edges.iter().all(|e| e.delay == 0 && values[e.src][s].constant)
-}
+use crate::plan::{Packed, ParentSpec, PlanOp, Population};
 
 impl Group<'_> {
     /// What the events that reach layer `id` cost at `steps`.
@@ -472,39 +309,4 @@ impl Traces {
             x: room(wanted.current),
         }
     }
-}
-
-fn prepare_lists<'a>(
-    values: &'a Values,
-    packed: &'a Packed,
-    edges: &[PlanEdge],
-    made: &'a [Option<Events>],
-    s: usize,
-    steps: &Range<usize>,
-) -> Prepared<'a> {
-    let mut views = Vec::with_capacity(edges.len() * steps.len());
-    for t in steps.clone() {
-        for edge in edges.iter().enumerate() {
-            if let Some((events, row)) = lists(values, made, edge, s, (t, steps.start)) {
-                views.push(events.view(row));
-            }
-        }
-    }
-    Prepared::Lists { packed, views, edges: edges.len(), constant: false }
-}
-
-/// Rows of an event value that feeds a population without weights in between.
-fn densify(values: &Values, parent: &ParentSpec, s: usize, steps: &Range<usize>) -> Vec<f32> {
-    let ParentSpec::Value(edge) = parent else { return Vec::new() };
-    let value = &values[edge.src][s];
-    if value.events().is_none() {
-        return Vec::new();
-    }
-    let len = value.dims().len();
-    let rows = if value.constant { 1 } else { steps.len() };
-    let mut out = vec![0.0; rows * len + 64];
-    for (k, t) in steps.clone().take(rows).enumerate() {
-        value.add_row(value.row(t, edge.delay), &mut out[k * len..(k + 1) * len]);
-    }
-    out
 }
