@@ -343,6 +343,20 @@ def test_snntorch_output_true_at_the_end_of_a_sequential():
     assert_equal(ss.from_torch(model, (5,)), x, run_library(model, x))
 
 
+def test_a_vector_acts_on_the_last_axis_as_in_torch():
+    beta = torch.tensor([0.5, 0.25, 0.0, 1.0])
+    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), snn.Leaky(beta, init_hidden=True))
+    set_weights(model, 6, exact=True)
+    op: Any = ss.from_torch(model, (1, 4, 4)).node("1").op
+    np.testing.assert_array_equal(op.alpha_mem, np.broadcast_to(beta.numpy(), (4, 4, 4)))
+    x = raster(6, 6, 2, (1, 4, 4))
+    assert_equal(ss.from_torch(model, (1, 4, 4)), x, run_library(model, x))
+    model[1].beta = beta.reshape(1, 4, 1, 1)
+    op = ss.from_torch(model, (1, 4, 4)).node("1").op
+    np.testing.assert_array_equal(op.alpha_mem, beta.numpy())
+    assert_equal(ss.from_torch(model, (1, 4, 4)), x, run_library(model, x))
+
+
 # Forwards of one's own
 
 
@@ -452,6 +466,14 @@ def test_numbers_are_rounded_once_and_keep_their_origin():
     assert op.v_leak == op.v_reset == op.v0 == np.float32(-0.1)
     assert op.meta["tau"] == 3.0
     assert op.meta["cell"] == "LIFNode"
+
+
+def test_weights_behind_a_parametrisation_and_a_compiled_module():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)), ss.train.IF())
+    net = ss.from_torch(model, (4,))
+    np.testing.assert_array_equal(net.node("0").op.weight, model[0].weight.detach().numpy())
+    compiled = ss.from_torch(torch.compile(model), (4,))
+    assert [n.name for n in compiled.nodes] == [n.name for n in net.nodes] == ["input", "0", "1"]
 
 
 def test_dt_and_readout_are_taken_over():

@@ -84,6 +84,7 @@ LAYERS = [
     ),
     (named("act", nn.ReLU()), MAP, "act: ReLU is not supported, expected a neuron; it is no *"),
     (named("act", nn.GELU()), MAP, "act: GELU is not supported, expected a neuron; *"),
+    (named("fc", nn.LazyLinear(2)), (4,), "fc: LazyLinear has no weights yet, expected them; *"),
     (named("rnn", nn.LSTM(4, 4)), (4,), "rnn: LSTM is not supported, expected one of Linear, *"),
     (named("fc", nn.Linear(4, 2)), MAP, "fc: Linear acts on the last axis of (2, 4, 4), *"),
     (

@@ -64,5 +64,7 @@ def from_torch(
         raise InputError(
             f"from_torch: module is a {type(module).__name__}, expected a torch.nn.Module"
         )
+    # torch.compile wraps the module that is meant.
+    module = getattr(module, "_orig_mod", module)
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     return convert(module, Builder(shape, dt), readout)

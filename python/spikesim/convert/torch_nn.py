@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from spikesim import ops
 from spikesim.convert import functional, pooling
@@ -80,6 +81,11 @@ def _check_hooks(module: nn.Module, path: str) -> None:
 
 def _weights(module: Any, path: str) -> tuple[Any, Any]:
     _check_hooks(module, path)
+    if is_lazy(module.weight):
+        raise UnsupportedError(
+            f"{path}: {type(module).__name__} has no weights yet, expected them; run the module "
+            "on a batch first"
+        )
     bias = None if module.bias is None else array(module.bias, path, "bias")
     return array(module.weight, path, "weight"), bias
 
