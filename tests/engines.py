@@ -29,9 +29,10 @@ class Outcome:
 class Reference:
     """spikesim.reference, keeping the state between runs."""
 
-    def __init__(self, net: ss.Network, sums: str = "ordered") -> None:
+    def __init__(self, net: ss.Network, sums: str = "ordered", device: str = "cpu") -> None:
         self.net = net
         self.sums = sums
+        self.device = device
         self.state: Any = None
 
     def run(
@@ -41,6 +42,7 @@ class Reference:
             self.net,
             x,
             n_steps,
+            device=self.device,
             layout=layout,
             record=ARRAYS,
             sums=self.sums,  # type: ignore[arg-type]

@@ -7,6 +7,8 @@ there the order of the sums (S2) decides the last bits and only the ordered refe
 
 from __future__ import annotations
 
+import pytest
+import torch
 from hypothesis import given, note
 
 from engines import Engine, Reference, differences, same
@@ -17,6 +19,13 @@ from strategies import Case, cases
 def test_references_agree_where_sums_are_exact(case: Case) -> None:
     ordered = Reference(case.net).run(*case.run_args())
     same(ordered, Reference(case.net, sums="torch").run(*case.run_args()))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@given(cases(exact=False))
+def test_the_reference_is_the_same_on_cuda(case: Case) -> None:
+    on_gpu = Reference(case.net, device="cuda").run(*case.run_args())
+    same(on_gpu, Reference(case.net).run(*case.run_args()))
 
 
 @given(cases(exact=True))

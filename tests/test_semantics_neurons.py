@@ -110,6 +110,8 @@ def test_s3_11_signed(run: Run) -> None:
         v_threshold=1.0, spikes="signed", v_threshold_neg=-1.0, theta_plus=1.0, alpha_theta=1.0
     )
     assert spikes(drive(run, op, 1, 1.5, -2.5)) == [1, 0, -1]
+    # and a spike of either sign moves it up.
+    assert spikes(drive(run, op, -1, 1.5)) == [-1, 0]
     # Where both tests hold, the upper one decides.
     op = ss.IF(
         v_threshold=-1.0,

@@ -41,8 +41,8 @@ def simulate(
             raise InputError(f"reference: record has {name!r}, expected some of {_RECORDS}")
     net.validate()
     values, constant, steps, samples = prepare(x, tuple(net.input_shape), n_steps, layout)
+    where = _device(device)
     with plain_arithmetic():
-        where = torch.device(device)
         run = _Run(compile_network(net, where, sums == "ordered"), steps, samples, where)
         if state is not None:
             run.restore(state)
@@ -50,6 +50,17 @@ def simulate(
         for t in range(steps):
             run.step(t, (data if constant else data[t]).to(where))
         return run.result(wanted)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        raise InputError(
+            f"reference: device is {name!r}, expected one that torch has here, as 'cpu' or 'cuda'"
+        ) from error
+    return device
 
 
 class _Run:
