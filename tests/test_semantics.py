@@ -66,6 +66,11 @@ def test_s1_3_delays(run: Run) -> None:
     outcome = run(net).run(array(1, 2, 4, 8).reshape(4, 1, 1))
     # The input itself at once; input + bias two steps later, and no bias before that.
     assert outcome.current["n"].ravel().tolist() == [1, 2, 4 + 1.25, 8 + 2.25]
+    # Several delays of one source.
+    net = network((1,), (neuron(), "n", [("input", 3), ("input", 1)]))
+    net.connect("input", "n", delay=2)
+    outcome = run(net).run(array(1, 10, 100, 1000, 0, 0).reshape(6, 1, 1))
+    assert outcome.current["n"].ravel().tolist() == [0, 1, 11, 111, 1110, 1100]
 
 
 @rule("S1.4")

@@ -83,6 +83,15 @@ def test_s2_4_several_edges_into_weights(run: Run) -> None:
     # (1e8 + 1) and (−1e8 + 1) each by itself are ±1e8; the bias comes once, last.
     assert value_of(run, net, [1e8, 1]).tolist() == [0.5]
     assert value_of(run, net, [2, 3]).tolist() == [6.5]
+    # (1e8 + 1) − 1e8 loses the 1, (1e8 − 1e8) + 1 keeps it.
+    for order, expected in ((["big", "input", "minus"], 0), (["big", "minus", "input"], 1)):
+        net = network(
+            (1,),
+            (ss.Scale(1e8), "big"),
+            (ss.Scale(-1e8), "minus", "input"),
+            (ss.Linear(array([1])), "fc", order),
+        )
+        assert value_of(run, net, [1]).tolist() == [expected]
 
 
 @rule("S2.5")
