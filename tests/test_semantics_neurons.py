@@ -18,8 +18,8 @@ def test_s3_1_parameters(run: Run) -> None:
         (full, full),
     ):
         net = network((2, 2, 2), (ss.IF(v_threshold=threshold), "n"))
-        fired = run(net).run(np.full((1, 2, 2, 2), 3.0), n_steps=1).spikes["n"][0, 0]
-        assert fired.tolist() == (at <= 3).astype(float).tolist()
+        fired = run(net).run(np.full((1, 2, 2, 2), 2.0), n_steps=1).spikes["n"][0, 0]
+        assert fired.tolist() == (at <= 2).astype(float).tolist()
 
 
 @rule("S3.2")

@@ -213,27 +213,27 @@ def test_s2_12_spikes_and_currents(run: Run) -> None:
         assert value_of(run, net, [[1, 2, 4, 3]]).tolist() == [[2, 4]]
 
 
-def folding(*, delay: bool = False, second: bool = False) -> tuple[ss.Network, list[float]]:
-    """0.1·x + 0.2 with BatchNorm; what it must give for x = 3."""
-    weight, bias, mean, var, gamma, beta, eps = (
-        float(f32(value)) for value in (0.1, 0.2, 0.3, 0.7, 1.1, 0.4, 1e-5)
+def folding(second: bool) -> tuple[ss.Network, np.float32, np.float32]:
+    """0.1·x + 0.2 with one BatchNorm or two; weight and bias that it must have."""
+    weight, bias, mean, var, gamma, beta = (
+        float(f32(value)) for value in (0.1, 0.2, 0.3, 0.7, 1.1, 0.4)
     )
-    eps = 1e-5
-    scale = gamma / np.sqrt(var + eps)
-    norm = ss.BatchNorm(array(gamma), array(beta), array(mean), array(var), eps=eps)
+    scale = gamma / np.sqrt(var + 1e-5)
+    norm = ss.BatchNorm(array(gamma), array(beta), array(mean), array(var), eps=1e-5)
     net = network((1,), (ss.Linear(array([weight]), array(bias)), "fc"), (norm, "bn"))
     w, b = f32(weight * scale), f32((bias - mean) * scale + beta)
     if second:
         net.add(norm, name="bn2")
         w, b = f32(float(w) * scale), f32((float(b) - mean) * scale + beta)
-    return net, [float(w * f32(3) + b)]
+    return net, w, b
 
 
 @rule("S2.13")
 def test_s2_13_batch_norm_after_a_layer(run: Run) -> None:
     for second in (False, True):
-        net, expected = folding(second=second)
-        assert value_of(run, net, [3]).tolist() == expected
+        net, weight, bias = folding(second)
+        for x in range(10):
+            assert value_of(run, net, [x]).tolist() == [float(weight * f32(x) + bias)]
     # Without a bias, on a Conv; s = 2/√(3 + 1) = 1 and ½.
     norm = ss.BatchNorm(array(2, 1), array(10, 20), array(1, 2), array(3, 3), eps=1.0)
     net = network((1, 2), (ss.Conv1d(array([[1]], [[4]])), "c"), (norm, "bn"))
@@ -255,6 +255,7 @@ def test_s2_14_batch_norm_elsewhere(run: Run) -> None:
     net.add(neuron(), name="n", inputs="fc")
     net.output = "bn"
     assert value_of(run, net, [x]).tolist() == [float(f32(0.1) * x * factor + shift)]
+    assert run(net).run([[x]], n_steps=1).current["n"].item() == float(f32(0.1) * x)
     # After a layer that is the output: the layer keeps its own weights.
     net = network((1,), (ss.Linear(array([0.5])), "fc"), (norm, "bn"))
     net.output = "fc"
