@@ -176,6 +176,50 @@ impl Events {
         }
     }
 
+    /// Append a step with the nonzero values of `values` in C order, as the caller gives input:
+    /// plain events where every value is 0 or 1. Counts, then places: one pass each over memory
+    /// in its own order, and stretches of silence cost a comparison.
+    pub fn push_c_order(&mut self, values: &[f32]) {
+        const STRETCH: usize = 16;
+        let dims = self.dims();
+        let pixels = dims.pixels();
+        if !self.graded && values.iter().any(|&x| x != 0.0 && x != 1.0) {
+            self.promote();
+        }
+        let mut next = vec![0u32; pixels];
+        for plane in values.chunks_exact(pixels.max(1)) {
+            next.iter_mut().zip(plane).for_each(|(n, &x)| *n += u32::from(x != 0.0));
+        }
+        let mut end = self.idx.len() as u32;
+        for n in &mut next {
+            let start = end;
+            end += *n;
+            *n = start;
+            self.ptr.push(end);
+        }
+        self.idx.resize(end as usize, 0);
+        if self.graded {
+            self.val.resize(end as usize, 0.0);
+            self.mult.resize(end as usize, [0, 0]);
+        }
+        for (c, plane) in values.chunks_exact(pixels.max(1)).enumerate() {
+            for (k, stretch) in plane.chunks(STRETCH).enumerate() {
+                if stretch.iter().all(|&x| x == 0.0) {
+                    continue;
+                }
+                for (p, &value) in (k * STRETCH..).zip(stretch).filter(|(_, x)| **x != 0.0) {
+                    let at = next[p] as usize;
+                    next[p] += 1;
+                    self.idx[at] = (p % dims.w * dims.c + c) as u32;
+                    if self.graded {
+                        self.val[at] = value;
+                        self.mult[at] = multiplicity_of(value);
+                    }
+                }
+            }
+        }
+    }
+
     /// Append a step with the nonzero values of `dense`, `[pixel][channel]`.
     pub fn push_dense(&mut self, dense: &[f32]) {
         self.promote();

@@ -5,6 +5,7 @@
 //! every level is tested against to the bit. SIMD lanes run over output channels, so the order
 //! of the sums (S2) does not depend on the level.
 
+pub mod aligned;
 pub mod block;
 pub mod dense;
 pub mod dispatch;

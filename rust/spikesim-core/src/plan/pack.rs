@@ -2,6 +2,7 @@
 
 use crate::graph::Tensor;
 use crate::graph::node::{Conv, Linear};
+use crate::kernels::aligned::Aligned;
 use crate::kernels::block::Geometry;
 use crate::kernels::fanout::Fanout;
 use crate::kernels::level::Level;
@@ -9,13 +10,13 @@ use crate::kernels::simd::LANES;
 use crate::kernels::window::Dims;
 
 /// The weights of one layer, `[block][ky][kx][c_in][lane]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Packed {
     pub(crate) geometry: Geometry,
     /// Lanes of a block.
     pub(crate) width: usize,
     pub(crate) blocks: Vec<Block>,
-    weights: Vec<f32>,
+    weights: Aligned,
     /// One value a lane of every block, or empty.
     bias: Vec<f32>,
 }
@@ -122,7 +123,7 @@ fn pack(
         })
         .collect();
     let total = blocks.last().map_or(0, |b| b.first + b.len);
-    let mut weights = vec![0.0f32; total];
+    let mut weights = Aligned::zeros(total);
     let mut nonzero = vec![0u32; taps * geometry.in_c];
     let data = weight.data();
     for (b, block) in blocks.iter().enumerate() {

@@ -12,8 +12,6 @@ use super::state::SampleState;
 use super::value::Value;
 use crate::Result;
 use crate::graph::{NodeId, Readout};
-use crate::kernels::dense;
-use crate::kernels::events::{Event, Events, multiplicity_of};
 use crate::kernels::listops::Scratch;
 use crate::plan::{Plan, PlanOp, Stage};
 
@@ -210,7 +208,6 @@ impl<'a> Group<'a> {
         let node = &self.shared.plan.nodes[0];
         let input = self.shared.input;
         let constant = input.constant && node.history == 0;
-        let mut row = vec![0.0; node.dims.len()];
         for s in 0..self.samples() {
             let value = &mut self.values[0][s];
             value.constant = constant;
@@ -220,8 +217,7 @@ impl<'a> Group<'a> {
                 let step = if input.constant { 0 } else { self.first_step + t };
                 let at = (step * input.samples + sample) * node.dims.len();
                 let values = &input.data[at..at + node.dims.len()];
-                dense::from_c_order(values, node.dims, &mut row);
-                push_input(events, &row);
+                events.push_c_order(values);
             }
         }
     }
@@ -247,21 +243,5 @@ impl<'a> Group<'a> {
             let Some(readout) = readout else { continue };
             (0..steps).for_each(|t| readout.value(value, value.row(t, 0)));
         }
-    }
-}
-
-/// Append a step of input: plain events where every value is 0 or 1.
-fn push_input(events: &mut Events, row: &[f32]) {
-    if !events.is_graded() && row.iter().any(|&x| x != 0.0 && x != 1.0) {
-        events.promote();
-    }
-    let dims = events.dims();
-    for p in 0..dims.pixels() {
-        for (c, &value) in row[p * dims.c..(p + 1) * dims.c].iter().enumerate() {
-            if value != 0.0 {
-                events.push(p % dims.w, Event { c, value, mult: multiplicity_of(value) });
-            }
-        }
-        events.end_pixel();
     }
 }
