@@ -7,7 +7,7 @@ use super::Control;
 use super::counts::Tally;
 use super::readout::Accumulator;
 use super::record::SpikeRecord;
-use super::simulator::{Input, Options, Record};
+use super::request::{Input, Options, Record};
 use super::state::SampleState;
 use super::value::Value;
 use crate::Result;

@@ -7,6 +7,7 @@ mod group;
 mod population;
 mod readout;
 mod record;
+mod request;
 mod simulator;
 mod sources;
 mod state;
@@ -15,7 +16,8 @@ pub mod workers;
 
 pub use counts::{Counts, LayerCounts};
 pub use record::SpikeColumns;
-pub use simulator::{Input, Options, Output, Record, Simulator};
+pub use request::{Input, Options, Record};
+pub use simulator::{Output, Simulator};
 pub use state::StateArray;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -9,6 +9,7 @@ use super::Control;
 use super::counts::{Counts, Tally};
 use super::group::{Group, GroupResult, SampleRecords, Shared};
 use super::record::{SpikeColumns, SpikeRecord, gather_raster};
+use super::request::{Input, Options};
 use super::state::{self, SampleState, StateArray};
 use crate::graph::NodeId;
 use crate::plan::{Plan, PlanOp};
@@ -17,39 +18,6 @@ use crate::{Error, Result};
 /// Samples that one thread takes through the network together, so that a block of weights is
 /// read once for all of them.
 const GROUP: usize = 16;
-
-/// The input of a run, C order: (N, …) where `constant`, else (T, N, …).
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// The values.
-    pub data: &'a [f32],
-    /// N.
-    pub samples: usize,
-    /// T.
-    pub steps: usize,
-    /// The same at every step.
-    pub constant: bool,
-}
-
-/// What is recorded of a population.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Record {
-    pub spikes: bool,
-    pub v: bool,
-    pub current: bool,
-}
-
-/// How to run.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// What is recorded, by population.
-    pub record: BTreeMap<NodeId, Record>,
-    /// Samples in flight at most.
-    pub batch_size: Option<usize>,
-    /// Go on from the last state instead of starting anew.
-    pub resume: bool,
-}
 
 /// What a run gives.
 #[derive(Clone, Debug, Default)]
