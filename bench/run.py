@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -29,6 +30,9 @@ from rich.table import Table  # noqa: E402
 
 import memory  # noqa: E402
 from contestants import Contestant, Row, installed  # noqa: E402
+
+# Seconds between two calls.
+SETTLE = 0.01
 
 
 def scenarios() -> dict[str, dict[str, Any]]:
@@ -65,6 +69,8 @@ def timed(contestants: list[Contestant], seconds: float, repeats: int) -> dict[s
     start = time.perf_counter()
     while len(times[contestants[0].name]) < repeats or time.perf_counter() - start < seconds:
         for contestant in contestants:
+            # Another's threads may spin for a while after their work.
+            time.sleep(SETTLE)
             begin = time.perf_counter()
             contestant.run()
             times[contestant.name].append(time.perf_counter() - begin)
@@ -87,6 +93,8 @@ def measure(name: str, scenario: dict[str, Any], args: argparse.Namespace) -> li
                 if not args.only or any(part in kind.name for part in args.only)
             ]
             contestants = [reference, *(kind(row) for kind in wanted)]
+            for contestant in contestants:
+                contestant.settle()
             spikes = reference.check()
             verdicts = {c.name: checked(c, reference) for c in contestants}
             # A wrong engine has no time.
@@ -101,6 +109,7 @@ def measure(name: str, scenario: dict[str, Any], args: argparse.Namespace) -> li
                         "scenario": name,
                         "engine": contestant.name,
                         "version": contestant.version(),
+                        "options": contestant.options,
                         "precision": "f32",
                         "batch": batch,
                         "threads": threads,
@@ -142,6 +151,9 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "cores": os.cpu_count(),
+        # Of the last minute; above the threads of the scenario others were at work too.
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
 
 
@@ -161,7 +173,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             str(row["batch"]),
             str(row["threads"]),
             "" if row["rate"] is None else f"{row['rate']:.3f}",
-            row["engine"],
+            f"{row['engine']} {row['options']}".strip(),
             row["version"],
             "–" if median is None else f"{median:.3f}",
             "–" if median is None else f"{row['iqr_ms']:.3f}",
@@ -190,7 +202,12 @@ def main() -> int:
     rows = [row for name in names for row in measure(name, known[name], args)]
     if args.json:
         print(json.dumps({"machine": machine(), "rows": rows}, indent=1))
-    Console(stderr=args.json, width=None if sys.stdout.isatty() else 150).print(table(rows))
+    console = Console(stderr=args.json, width=None if sys.stdout.isatty() else 150)
+    console.print(table(rows))
+    about = machine()
+    console.print(
+        f"{about['cpu']}, {about['cores']} cores, load {about['load']}, {about['system']}"
+    )
     return 0 if all(row["checked"] is not False for row in rows) else 1
 
 
