@@ -70,7 +70,9 @@ def leaky_layers(net: Network) -> set[str]:
     return {
         node.name
         for node in net.nodes
-        if isinstance(node.op, Neuron)
+        # The kind first: asking a layer with weights for its op copies them.
+        if node.kind == "neuron"
+        and isinstance(node.op, Neuron)
         and (node.op.synapse != "none" or bool(np.any(node.op.alpha_mem != 1.0)))
     }
 
