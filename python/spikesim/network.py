@@ -305,6 +305,11 @@ class Network:
         net.meta = copy.deepcopy(self.meta, memo)
         return net
 
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]:
+        # Pickled as a bundle, so that a process that was spawned can have it; read like one.
+        self._graph.set_meta_json(_dumps("meta", self.meta))
+        return _from_bytes, (self._graph.to_bytes(),)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a `.spikesim` bundle; a file that is there is replaced at once or not at all.
 
@@ -375,6 +380,10 @@ def load(path: str | os.PathLike[str]) -> Network:
         UnsupportedError: NIR.
     """
     return Network._of(_core.Graph.load(os.fspath(path)))
+
+
+def _from_bytes(bundle: bytes) -> Network:
+    return Network._of(_core.Graph.from_bytes(bundle))
 
 
 def _sequence(shape: Any) -> Sequence[Any]:

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 use serde_json::Value;
 use spikesim_core::graph::spec::Arrays;
 use spikesim_core::graph::{self, Readout};
@@ -192,6 +192,18 @@ impl Graph {
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         detached(py, move || formats::load(&path)).map(Self::new_from)
+    }
+
+    /// The network as a bundle's bytes: what pickling uses.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let graph = self.snapshot();
+        let bytes = detached(py, move || formats::bundle::to_bytes(&graph))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Self> {
+        attached(py, || formats::bundle::from_bytes(bytes)).map(Self::new_from)
     }
 
     /// A network of its own that shares the weights.

@@ -9,6 +9,7 @@ use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use rayon::prelude::*;
 use spikesim_core::kernels::level::Level;
 use spikesim_core::plan::Plan;
 use spikesim_core::runtime::workers::{Workers, default_threads};
@@ -25,7 +26,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Simulator>()?;
     module.add_function(wrap_pyfunction!(levels, module)?)?;
-    module.add_function(wrap_pyfunction!(available_threads, module)?)
+    module.add_function(wrap_pyfunction!(available_threads, module)?)?;
+    module.add_function(wrap_pyfunction!(_panic, module)?)
 }
 
 /// The instruction-set levels of this CPU, plainest first.
@@ -38,6 +40,29 @@ fn levels() -> Vec<&'static str> {
 #[pyfunction]
 fn available_threads() -> usize {
     default_threads()
+}
+
+/// Panic on purpose where `route` says: what the tests of the panic rule call.
+#[pyfunction]
+fn _panic(py: Python<'_>, route: &str) -> PyResult<()> {
+    let boom = || -> Result<()> { panic!("on purpose") };
+    match route {
+        "attached" => attached(py, boom),
+        "detached" => detached(py, boom),
+        _ => {
+            // As a run does: in a pool's thread, from within a parallel loop.
+            let pool = attached(py, || Workers::default().pool(2))?;
+            let mut result = Ok(());
+            py.detach(|| {
+                pool.in_place_scope(|scope| {
+                    scope.spawn(|_| {
+                        result = caught(|| (0..4).into_par_iter().try_for_each(|_| boom()));
+                    });
+                });
+            });
+            result.map_err(|error| to_py(py, error))
+        }
+    }
 }
 
 struct Inner {

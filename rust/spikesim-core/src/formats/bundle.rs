@@ -29,6 +29,26 @@ const CHUNK: usize = 1 << 16;
 
 /// Writes the network, if it is valid, in place of the file `path`.
 pub fn save(graph: &Graph, path: &Path) -> Result<()> {
+    let (header, tensors) = prepare(graph)?;
+    write_atomically(path, |file| write(&header, &tensors, file))
+}
+
+/// The bytes that [`save`] would write.
+pub fn to_bytes(graph: &Graph) -> Result<Vec<u8>> {
+    let (header, tensors) = prepare(graph)?;
+    let mut bytes = Vec::new();
+    let failed = |e: io::Error| Error::Internal { message: e.to_string() };
+    write(&header, &tensors, &mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The network that [`to_bytes`] wrote.
+pub fn from_bytes(bytes: &[u8]) -> Result<Graph> {
+    read(&mut &bytes[..], bytes.len() as u64).map_err(|p| placed(Path::new("bundle"), p))
+}
+
+/// Header and arrays of a valid network.
+fn prepare(graph: &Graph) -> Result<(String, Vec<(String, Tensor)>)> {
     graph.validate()?;
     let tensors = bundle_header::tensors(graph);
     let header = header(graph, &tensors).map_err(|message| Error::Internal { message })?;
@@ -37,19 +57,21 @@ pub fn save(graph: &Graph, path: &Path) -> Result<()> {
             format!("the header has {} bytes, expected at most {MAX_HEADER}", header.len());
         return Err(Error::graph("network", problem));
     }
-    write_atomically(path, |file| {
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        let mut bytes = Vec::with_capacity(CHUNK);
-        for (_, tensor) in &tensors {
-            for values in tensor.data().chunks(CHUNK / 4) {
-                bytes.clear();
-                bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
-                file.write_all(&bytes)?;
-            }
+    Ok((header, tensors))
+}
+
+fn write(header: &str, tensors: &[(String, Tensor)], to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(&(header.len() as u64).to_le_bytes())?;
+    to.write_all(header.as_bytes())?;
+    let mut bytes = Vec::with_capacity(CHUNK);
+    for (_, tensor) in tensors {
+        for values in tensor.data().chunks(CHUNK / 4) {
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+            to.write_all(&bytes)?;
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// The safetensors header, padded so that the arrays begin at a multiple of 8.
@@ -75,13 +97,20 @@ pub fn load(path: &Path) -> Result<Graph> {
     let io = |source| Error::Io { path: path.to_path_buf(), source };
     let file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
-    read(&mut BufReader::with_capacity(CHUNK, file), length).map_err(|problem| match problem {
-        Problem::Io(source) if source.kind() != ErrorKind::UnexpectedEof => io(source),
+    read(&mut BufReader::with_capacity(CHUNK, file), length).map_err(|p| placed(path, p))
+}
+
+/// A problem with the file's name in front.
+fn placed(path: &Path, problem: Problem) -> Error {
+    match problem {
+        Problem::Io(source) if source.kind() != ErrorKind::UnexpectedEof => {
+            Error::Io { path: path.to_path_buf(), source }
+        }
         Problem::Io(_) => bad(path, "the file became shorter while it was read".into()),
         Problem::Format(problem) => bad(path, problem),
         // Whatever a network can have wrong, here it is the file that is wrong.
         Problem::Core(error) => bad(path, error.to_string()),
-    })
+    }
 }
 
 fn bad(path: &Path, problem: String) -> Error {
