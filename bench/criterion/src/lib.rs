@@ -1,10 +1,7 @@
 //! Layers and inputs for the benchmarks.
 
-use spikesim_core::graph::neuron::{
-    Fires, Model, NeuronRules, Order, Reset, ResetTiming, Spikes, Synapse,
-};
 use spikesim_core::graph::node::{Conv, Linear};
-use spikesim_core::graph::{Graph, Neuron, Op, Tensor};
+use spikesim_core::graph::{Graph, Op, Tensor};
 
 /// A reproducible stream of numbers in 0..1.
 pub struct Random(u64);
@@ -21,38 +18,6 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 40) as f32 / (1u64 << 24) as f32
-    }
-}
-
-/// IF neurons with threshold 1 and reset by subtraction.
-pub fn if_neuron() -> Neuron {
-    Neuron {
-        rules: NeuronRules {
-            model: Model::IF,
-            fires: Fires::AtOrAbove,
-            reset: Reset::Subtract,
-            reset_timing: ResetTiming::SameStep,
-            spikes: Spikes::Single,
-            max_spikes: None,
-            synapse: Synapse::None,
-            order: Order::A,
-            refractory: 0,
-        },
-        v_threshold: Tensor::scalar(1.0),
-        v_reset: Tensor::scalar(0.0),
-        v_leak: Tensor::scalar(0.0),
-        alpha_mem: Tensor::scalar(1.0),
-        gain: Tensor::scalar(1.0),
-        alpha_syn: None,
-        w_in: None,
-        v_threshold_neg: None,
-        v_min: None,
-        spike_amplitude: Tensor::scalar(1.0),
-        theta_plus: None,
-        alpha_theta: None,
-        v0: Tensor::scalar(0.0),
-        i0: Tensor::scalar(0.0),
-        meta: Default::default(),
     }
 }
 
@@ -83,7 +48,7 @@ pub fn layer(channels: usize, size: usize, seed: u64) -> Option<Graph> {
     };
     let mut graph = Graph::new(&shape).ok()?;
     graph.add("layer", op, &[]).ok()?;
-    graph.add("neuron", Op::Neuron(Box::new(if_neuron())), &[]).ok()?;
+    graph.add("neuron", Op::Neuron(Box::default()), &[]).ok()?;
     Some(graph)
 }
 

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use spikesim_core::Error;
-use spikesim_core::graph::neuron::{
-    Fires, Model, NeuronRules, Order, Reset, ResetTiming, Spikes, Synapse,
-};
+use spikesim_core::graph::neuron::{Model, NeuronRules};
 use spikesim_core::graph::node::{Conv, Linear, Pool, PoolKind};
 use spikesim_core::graph::{Graph, Neuron, Op, Tensor};
 use spikesim_core::kernels::level::Level;
@@ -31,35 +29,11 @@ fn tensor(shape: &[usize], seed: u32) -> Tensor {
 }
 
 fn lif() -> Op {
-    let one = || Tensor::scalar(1.0);
-    let zero = || Tensor::scalar(0.0);
     Op::Neuron(Box::new(Neuron {
-        rules: NeuronRules {
-            model: Model::LIF,
-            fires: Fires::AtOrAbove,
-            reset: Reset::Subtract,
-            reset_timing: ResetTiming::SameStep,
-            spikes: Spikes::Single,
-            max_spikes: None,
-            synapse: Synapse::None,
-            order: Order::A,
-            refractory: 0,
-        },
+        rules: NeuronRules { model: Model::LIF, ..NeuronRules::default() },
         v_threshold: Tensor::scalar(0.4),
-        v_reset: zero(),
-        v_leak: zero(),
         alpha_mem: Tensor::scalar(0.9),
-        gain: one(),
-        alpha_syn: None,
-        w_in: None,
-        v_threshold_neg: None,
-        v_min: None,
-        spike_amplitude: one(),
-        theta_plus: None,
-        alpha_theta: None,
-        v0: zero(),
-        i0: zero(),
-        meta: Default::default(),
+        ..Neuron::default()
     }))
 }
 

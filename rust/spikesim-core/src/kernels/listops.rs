@@ -1,7 +1,7 @@
 //! Layers without weights on event lists: each appends one step to its result.
 
 use super::events::{Event, Events, Multiplicity};
-use super::window::{Dims, Windows};
+use super::window::{Dims, Span, Windows};
 
 /// Channel-wise accumulator that remembers which channels were touched.
 #[derive(Debug, Default)]
@@ -62,6 +62,31 @@ impl Scratch {
     }
 }
 
+/// Visit the windows in order: each takes its events in (ky, kx) order through `take`, then
+/// `give` turns what was gathered into the result's pixel.
+fn each_window(
+    src: &Events,
+    t: usize,
+    windows: &Windows,
+    (scratch, out): (&mut Scratch, &mut Events),
+    take: fn(&mut Scratch, Event),
+    give: impl Fn(&Span, &Span, &mut Scratch, &mut dyn FnMut(Event)),
+) {
+    let dims = src.dims();
+    scratch.fit(dims.c);
+    for wy in &windows.y {
+        for (ox, wx) in windows.x.iter().enumerate() {
+            for y in wy.start..wy.end {
+                for x in wx.start..wx.end {
+                    src.pixel(t, y * dims.w + x).for_each(|e| take(scratch, e));
+                }
+            }
+            give(wy, wx, scratch, &mut |event| out.push(ox, event));
+            out.end_pixel();
+        }
+    }
+}
+
 /// Sum or average pooling: values of a window are summed in (ky, kx) order, then divided by the
 /// window's size where `average`. Multiplicities add up: pooling costs nothing, each event counts.
 pub fn pool(
@@ -72,23 +97,13 @@ pub fn pool(
     scratch: &mut Scratch,
     out: &mut Events,
 ) {
-    let dims = src.dims();
-    scratch.fit(dims.c);
-    for wy in &windows.y {
-        for (ox, wx) in windows.x.iter().enumerate() {
-            for y in wy.start..wy.end {
-                for x in wx.start..wx.end {
-                    src.pixel(t, y * dims.w + x).for_each(|e| scratch.add(e));
-                }
-            }
-            let size = (wy.divisor * wx.divisor) as f32;
-            scratch.drain(|c, sum, mult, _| {
-                let value = if average { sum / size } else { sum };
-                out.push(ox, Event { c, value, mult });
-            });
-            out.end_pixel();
-        }
-    }
+    each_window(src, t, windows, (scratch, out), Scratch::add, |wy, wx, scratch, push| {
+        let size = (wy.divisor * wx.divisor) as f32;
+        scratch.drain(|c, sum, mult, _| {
+            let value = if average { sum / size } else { sum };
+            push(Event { c, value, mult });
+        });
+    });
 }
 
 /// Max pooling of spikes: the largest value of the window, silent places and padding being 0.
@@ -99,27 +114,17 @@ pub fn spike_max_pool(
     scratch: &mut Scratch,
     out: &mut Events,
 ) {
-    let dims = src.dims();
-    scratch.fit(dims.c);
-    for wy in &windows.y {
-        for (ox, wx) in windows.x.iter().enumerate() {
-            for y in wy.start..wy.end {
-                for x in wx.start..wx.end {
-                    src.pixel(t, y * dims.w + x).for_each(|e| scratch.raise(e));
-                }
+    each_window(src, t, windows, (scratch, out), Scratch::raise, |wy, wx, scratch, push| {
+        let places = (wy.full * wx.full) as u32;
+        scratch.drain(|c, largest, _, hits| {
+            let value = if hits < places { largest.max(0.0) } else { largest };
+            if value != 0.0 {
+                let whole = value.fract() == 0.0;
+                let mult = if whole { [value.abs() as u32, 0] } else { [0, 1] };
+                push(Event { c, value, mult });
             }
-            let places = (wy.full * wx.full) as u32;
-            scratch.drain(|c, largest, _, hits| {
-                let value = if hits < places { largest.max(0.0) } else { largest };
-                if value != 0.0 {
-                    let whole = value.fract() == 0.0;
-                    let mult = if whole { [value.abs() as u32, 0] } else { [0, 1] };
-                    out.push(ox, Event { c, value, mult });
-                }
-            });
-            out.end_pixel();
-        }
-    }
+        });
+    });
 }
 
 /// Several edges into a node without weights: values added in the order of the edges.
