@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from spikesim.errors import InputError, ShapeError
 
+#: More steps than any run has time for; what comes after may count in 32 bits.
+_MOST_STEPS = 2**31 - 1
+
 _LAYOUTS = (None, "N", "TN", "T")
 
 
@@ -132,6 +135,8 @@ def _steps(n_steps: Any) -> int:
         raise InputError(f"run: n_steps is {n_steps!r}, expected a whole number") from None
     if steps < 1:
         raise InputError(f"run: n_steps is {steps}, expected at least 1")
+    if steps > _MOST_STEPS:
+        raise InputError(f"run: n_steps is {steps}, expected at most {_MOST_STEPS}")
     return steps
 
 

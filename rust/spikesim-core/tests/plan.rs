@@ -200,3 +200,17 @@ fn a_foreign_state_is_refused() -> Result<(), Error> {
     assert!(matches!(simulator.load_state(&nan), Err(Error::Input { .. })));
     Ok(())
 }
+
+#[test]
+fn a_run_without_memory_for_it_is_refused() -> Result<(), Error> {
+    let plan = Arc::new(Plan::new(&network()?, Level::best())?);
+    let data = numbers(192, 4);
+    for steps in [usize::MAX, 1 << 50] {
+        let input = Input { data: &data, samples: 1, steps, constant: true };
+        let answer =
+            Simulator::new(plan.clone()).run(&input, &Options::default(), &Control::default());
+        let text = answer.err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(text.contains("GiB"), "{text}");
+    }
+    Ok(())
+}

@@ -39,6 +39,12 @@ fn op(graph: &Graph, id: NodeId, node: &Node, level: Level) -> Result<PlanOp> {
         let what = format!("a row of {} elements", output.c.saturating_mul(output.w));
         return Err(Error::unsupported(&node.name, what, "use rows below 2^32 elements"));
     }
+    // Event offsets are u32: a step and the past that edges look back to must fit.
+    let past = graph.outgoing(id).map(|e| e.delay).max().unwrap_or(0);
+    if output.len().saturating_mul(past + 1) > u32::MAX as usize {
+        let what = format!("a delay of {past} steps over {} values", output.len());
+        return Err(Error::unsupported(&node.name, what, "use a shorter delay"));
+    }
     Ok(match &node.op {
         Op::Input { .. } => PlanOp::Input,
         Op::Linear(linear) => {

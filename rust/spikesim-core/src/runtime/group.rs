@@ -13,10 +13,18 @@ use super::value::Value;
 use crate::Result;
 use crate::graph::{NodeId, Readout};
 use crate::kernels::listops::Scratch;
-use crate::plan::{Plan, PlanOp, Stage};
+use crate::plan::{Plan, PlanNode, PlanOp, Stage};
 
 /// Steps taken at once by the feed-forward parts; bounds the spikes in flight.
 const CHUNK: usize = 64;
+
+/// Steps of a chunk: fewer where the events of that many steps could overflow their u32 offsets.
+fn longest_chunk(plan: &Plan) -> usize {
+    let room = |node: &PlanNode| {
+        (u32::MAX as usize / node.dims.len().max(1)).saturating_sub(node.history).max(1)
+    };
+    plan.nodes.iter().map(room).min().unwrap_or(CHUNK).min(CHUNK)
+}
 
 /// What all groups of a run share.
 #[derive(Clone, Copy)]
@@ -113,8 +121,9 @@ impl<'a> Group<'a> {
     /// All steps of the run.
     pub(super) fn run(mut self) -> Result<GroupResult> {
         let steps = self.shared.input.steps;
+        let most = longest_chunk(self.shared.plan);
         while self.first_step < steps {
-            let chunk = CHUNK.min(steps - self.first_step);
+            let chunk = most.min(steps - self.first_step);
             self.chunk(chunk)?;
             self.first_step += chunk;
             self.shared.control.advance((chunk * self.samples()) as u64);

@@ -12,7 +12,8 @@ use super::record::{SpikeColumns, SpikeRecord, gather_raster};
 use super::request::{Input, Options};
 use super::state::{self, SampleState, StateArray};
 use crate::graph::NodeId;
-use crate::plan::{Plan, PlanOp};
+use crate::kernels::fanout::Cost;
+use crate::plan::{Plan, PlanNode, PlanOp};
 use crate::{Error, Result};
 
 /// Samples that one thread takes through the network together, so that a block of weights is
@@ -89,12 +90,41 @@ impl Simulator {
         if options.batch_size == Some(0) {
             return Err(Error::input("run", "batch_size is 0, expected at least 1"));
         }
+        self.check_memory(input, options)?;
         let held = self.states.len();
         if options.resume && held != 0 && held != input.samples {
             let expected = format!("{held} samples as the state has; run with reset=True");
             return Err(Error::shape("run", "x", &[input.samples], expected));
         }
         Ok(())
+    }
+
+    /// A run that can't have its memory is refused before it begins: what would fail later ends
+    /// the process.
+    fn check_memory(&self, input: &Input<'_>, options: &Options) -> Result<()> {
+        let each_step = |(id, node): (usize, &PlanNode)| {
+            let len = node.dims.len();
+            let record = options.record.get(&id).copied().unwrap_or_default();
+            let rasters = 2 * (usize::from(record.v) + usize::from(record.current));
+            size_of::<Cost>() + size_of::<u64>() + rasters * len * size_of::<f32>()
+        };
+        let nodes = || self.plan.nodes.iter().enumerate();
+        let rows: usize = nodes().map(each_step).fold(0, usize::saturating_add);
+        let state = nodes()
+            .filter(|(_, node)| matches!(node.op, PlanOp::Population(_)))
+            .map(|(_, node)| node.dims.len() * size_of::<f32>())
+            .fold(0, usize::saturating_add);
+        let sample = rows.saturating_mul(input.steps).saturating_add(state);
+        let bytes = sample.saturating_mul(input.samples);
+        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {
+            let gib = bytes as f64 / (1u64 << 30) as f64;
+            let problem = format!(
+                "{} steps of {} samples need {gib:.0} GiB, expected what this machine has; run \
+                 fewer at once (reset=False goes on) or record less",
+                input.steps, input.samples
+            );
+            Error::input("run", problem)
+        })
     }
 
     fn groups(
