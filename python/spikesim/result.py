@@ -44,7 +44,7 @@ class SpikeRaster:
     neuron: NDArray[np.int64]
     """C-order index in the population's shape."""
 
-    count: NDArray[np.int32]
+    count: NDArray[np.int64]
     """Number of spikes; 1 for plain neurons, negative for negative spikes."""
 
     shape: tuple[int, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from spikesim.network import Network
 
 _RECORDABLE = ("spikes", "v", "current")
+_MOST_THREADS = 1024
 
 #: `progress`: off, a bar on stderr, or a function of (sample-steps done, in all).
 Progress = bool | Callable[[int, int], None]
@@ -36,11 +38,11 @@ def compile_network(
         raise InputError(f'compile: precision is {precision!r}, expected "f32"')
     knob = knobs.read()
     threads = threads if threads is not None else knob.threads
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int)):
-        raise InputError(f"compile: threads is {threads!r}, expected a whole number or None")
-    if threads is not None and threads < 1:
-        raise InputError(f"compile: threads is {threads}, expected at least 1")
+    if threads is not None:
+        threads = _whole("compile", "threads", threads, _MOST_THREADS)
     level = level if level is not None else knob.level
+    if level is not None and not isinstance(level, str):
+        raise InputError(f"compile: level is {level!r}, expected a name or None")
     return Simulator(net, _core.Simulator(net._graph, level, threads))
 
 
@@ -100,7 +102,8 @@ class Simulator:
                 kept for every population.
             layout: None (told by the number of axes), "N", "TN" or "T".
             reset: False goes on from the last run's state.
-            batch_size: Samples in flight at most; bounds memory.
+            batch_size: Samples in flight at most; bounds the memory that a run works with. The
+                state of every sample is kept beside it (four bytes a neuron) for `reset=False`.
             progress: Show a bar on stderr, or call this function with (sample-steps done, in
                 all) every now and then.
 
@@ -111,14 +114,13 @@ class Simulator:
             InputError: A bad type, value or number of steps.
             ShapeError: `x` does not fit the network, or `reset=False` with another N.
             RuntimeError: This simulator is running in another thread.
-            KeyboardInterrupt: Ctrl-C; the state is what it was before the run.
+            KeyboardInterrupt: Ctrl-C; the state is what it was before a run with `reset=False`,
+                and the initial one after any other.
         """
         wanted = _record(record)
         values, constant, steps, samples = prepare(x, self._input_shape, n_steps, layout)
-        if batch_size is not None and (
-            isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1
-        ):
-            raise InputError(f"run: batch_size is {batch_size!r}, expected a whole number >= 1")
+        if batch_size is not None:
+            batch_size = min(_whole("run", "batch_size", batch_size), samples)
         flags = ("spikes" in wanted, "v" in wanted, "current" in wanted)
         each = dict.fromkeys(self._shapes, flags) if any(flags) else {}
         with _progress(progress, samples * steps) as tell:
@@ -177,8 +179,27 @@ class Simulator:
         self._core.load_state(arrays)
 
 
+def _whole(place: str, name: str, value: Any, most: int | None = None) -> int:
+    """A whole number of at least 1 (and at most `most`)."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise InputError(f"{place}: {name} is {value!r}, expected a whole number") from None
+    if number < 1 or (most is not None and number > most):
+        bounds = "at least 1" if most is None else f"1 to {most}"
+        raise InputError(f"{place}: {name} is {number}, expected {bounds}")
+    return number
+
+
 def _record(record: str | Iterable[str]) -> set[str]:
-    names = {record} if isinstance(record, str) else set(record)
+    try:
+        names = {record} if isinstance(record, str) else set(record)
+    except TypeError:
+        raise InputError(
+            f"run: record is {record!r}, expected any of {', '.join(_RECORDABLE)}"
+        ) from None
     for name in sorted(map(str, names)):
         if name not in _RECORDABLE:
             raise InputError(f"run: record has {name!r}, expected any of {', '.join(_RECORDABLE)}")

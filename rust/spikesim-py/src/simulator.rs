@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
@@ -70,25 +70,62 @@ struct Inner {
     workers: Workers,
 }
 
+/// Where the simulator is: here, or taken by a call that is under way in process `owner`.
+struct Slot {
+    inner: Option<Inner>,
+    owner: u32,
+}
+
 /// A compiled network and the state of some samples.
 #[pyclass(frozen, module = "spikesim._core")]
 pub struct Simulator {
     plan: Arc<Plan>,
     threads: usize,
-    inner: Mutex<Inner>,
+    slot: Mutex<Slot>,
+}
+
+/// The simulator while a call has it; given back when dropped.
+struct Taken<'a> {
+    slot: &'a Mutex<Slot>,
+    inner: Option<Inner>,
+}
+
+impl Taken<'_> {
+    fn get(&mut self) -> PyResult<&mut Inner> {
+        self.inner.as_mut().ok_or_else(|| PyRuntimeError::new_err("simulator: it was given back"))
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).inner = self.inner.take();
+    }
 }
 
 impl Simulator {
-    /// The simulator, unless another thread is running it.
-    fn lock(&self) -> PyResult<std::sync::MutexGuard<'_, Inner>> {
-        match self.inner.try_lock() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
-                "simulator: it is running in another thread, expected one run at a time; \
-                 compile() one for each thread",
-            )),
-        }
+    fn fresh(plan: &Arc<Plan>) -> Inner {
+        let simulator = runtime::Simulator::new(plan.clone());
+        Inner { simulator, workers: Workers::default() }
+    }
+
+    /// The simulator, unless another thread has it. In a child that was forked while a thread of
+    /// its parent was running it, that thread and the state it worked on are not there: the
+    /// child begins with the initial state.
+    fn take(&self) -> PyResult<Taken<'_>> {
+        let pid = std::process::id();
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = match slot.inner.take() {
+            Some(inner) => inner,
+            None if slot.owner != pid => Self::fresh(&self.plan),
+            None => {
+                return Err(PyRuntimeError::new_err(
+                    "simulator: it is running in another thread, expected one run at a time; \
+                     compile() one for each thread",
+                ));
+            }
+        };
+        slot.owner = pid;
+        Ok(Taken { slot: &self.slot, inner: Some(inner) })
     }
 }
 
@@ -113,9 +150,9 @@ impl Simulator {
             Plan::new(&graph, level)
         })?;
         let plan = Arc::new(plan);
-        let simulator = runtime::Simulator::new(plan.clone());
-        let inner = Mutex::new(Inner { simulator, workers: Workers::default() });
-        Ok(Self { plan, threads, inner })
+        let inner = Some(Self::fresh(&plan));
+        let slot = Mutex::new(Slot { inner, owner: std::process::id() });
+        Ok(Self { plan, threads, slot })
     }
 
     #[getter]
@@ -169,8 +206,8 @@ impl Simulator {
             })
             .collect();
         let options = Options { record, batch_size, resume };
-        let mut inner = self.lock()?;
-        let Inner { simulator, workers } = &mut *inner;
+        let mut taken = self.take()?;
+        let Inner { simulator, workers } = taken.get()?;
         let pool = attached(py, || workers.pool(self.threads))?;
         let control = Control::default();
         let (result, interrupted) = py.detach(|| {
@@ -206,23 +243,25 @@ impl Simulator {
         let output = result.map_err(|error| {
             if matches!(error, Error::Internal { .. }) {
                 // A panic may have left anything behind: start from the beginning next time.
-                inner.simulator.reset();
+                if let Ok(inner) = taken.get() {
+                    inner.simulator.reset();
+                }
             }
             to_py(py, error)
         })?;
-        drop(inner);
+        drop(taken);
         self.to_python(py, output, samples, steps)
     }
 
     /// Restore the initial state.
     fn reset(&self) -> PyResult<()> {
-        self.lock()?.simulator.reset();
+        self.take()?.get()?.simulator.reset();
         Ok(())
     }
 
     /// The whole state as new arrays by name.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let arrays = self.lock()?.simulator.state();
+        let arrays = self.take()?.get()?.simulator.state();
         let out = PyDict::new(py);
         for array in arrays {
             out.set_item(&array.name, to_numpy(py, array.data, &array.shape)?)?;
@@ -244,7 +283,8 @@ impl Simulator {
                 StateArray { name, shape, data: array.iter().copied().collect() }
             })
             .collect();
-        let mut inner = self.lock()?;
+        let mut taken = self.take()?;
+        let inner = taken.get()?;
         attached(py, || inner.simulator.load_state(&arrays))
     }
 }

@@ -9,7 +9,7 @@ use super::block::ListView;
 use super::window::Dims;
 
 /// How an event is counted at the next weights: `[synops, macs]` for each weight it meets.
-pub type Multiplicity = [u32; 2];
+pub type Multiplicity = [u64; 2];
 
 /// The multiplicity of a value that is no neuron's spike: ±1 is a spike, anything else analog.
 pub fn multiplicity_of(value: f32) -> Multiplicity {
@@ -283,7 +283,7 @@ impl Events {
                     };
                     let c = block * width + lane;
                     let value = z * (emission.amplitude)(c, p);
-                    self.push(p % dims.w, Event { c, value, mult: [z.abs() as u32, 0] });
+                    self.push(p % dims.w, Event { c, value, mult: [z.abs() as u64, 0] });
                 }
             }
             self.end_pixel();

@@ -30,9 +30,10 @@ pub struct Cost {
 
 impl std::ops::AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
-        self.synops += other.synops;
-        self.synops_with_zeros += other.synops_with_zeros;
-        self.macs += other.macs;
+        // Saturating: a membrane that overflowed to infinity spikes without bound.
+        self.synops = self.synops.saturating_add(other.synops);
+        self.synops_with_zeros = self.synops_with_zeros.saturating_add(other.synops_with_zeros);
+        self.macs = self.macs.saturating_add(other.macs);
     }
 }
 
@@ -119,10 +120,12 @@ impl Fanout {
                     Some(mult) => {
                         for k in range {
                             let fan = u64::from(row[events.channel(k, x)]);
-                            let [spikes, analog] = mult[k].map(u64::from);
-                            cost.synops += spikes * fan;
-                            cost.synops_with_zeros += spikes * all;
-                            cost.macs += analog * fan;
+                            let [spikes, analog] = mult[k];
+                            cost += Cost {
+                                synops: spikes.saturating_mul(fan),
+                                synops_with_zeros: spikes.saturating_mul(all),
+                                macs: analog.saturating_mul(fan),
+                            };
                         }
                     }
                 }

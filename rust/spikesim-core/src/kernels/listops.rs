@@ -8,7 +8,7 @@ use super::window::{Dims, Span, Windows};
 pub struct Scratch {
     value: Vec<f32>,
     mult: Vec<Multiplicity>,
-    hits: Vec<u32>,
+    hits: Vec<u64>,
     touched: Vec<u64>,
 }
 
@@ -37,7 +37,8 @@ impl Scratch {
         }
         self.value[event.c] += event.value;
         let mult = &mut self.mult[event.c];
-        *mult = [mult[0] + event.mult[0], mult[1] + event.mult[1]];
+        let [spikes, analog] = event.mult;
+        *mult = [mult[0].saturating_add(spikes), mult[1].saturating_add(analog)];
     }
 
     fn raise(&mut self, event: Event) {
@@ -50,7 +51,7 @@ impl Scratch {
     }
 
     /// Visit the touched channels in ascending order and forget them.
-    fn drain(&mut self, mut visit: impl FnMut(usize, f32, Multiplicity, u32)) {
+    fn drain(&mut self, mut visit: impl FnMut(usize, f32, Multiplicity, u64)) {
         for k in 0..self.touched.len() {
             let mut word = std::mem::take(&mut self.touched[k]);
             while word != 0 {
@@ -115,12 +116,12 @@ pub fn spike_max_pool(
     out: &mut Events,
 ) {
     each_window(src, t, windows, (scratch, out), Scratch::raise, |wy, wx, scratch, push| {
-        let places = (wy.full * wx.full) as u32;
+        let places = (wy.full * wx.full) as u64;
         scratch.drain(|c, largest, _, hits| {
             let value = if hits < places { largest.max(0.0) } else { largest };
             if value != 0.0 {
                 let whole = value.fract() == 0.0;
-                let mult = if whole { [value.abs() as u32, 0] } else { [0, 1] };
+                let mult = if whole { [value.abs() as u64, 0] } else { [0, 1] };
                 push(Event { c, value, mult });
             }
         });

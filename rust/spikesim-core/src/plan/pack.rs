@@ -92,6 +92,12 @@ impl Packed {
         if self.bias.is_empty() { &[] } else { &self.bias[b * self.width..(b + 1) * self.width] }
     }
 
+    /// Multiplications of one block over all pixels at one step, if every input were there.
+    pub(crate) fn call_size(&self) -> usize {
+        let widest = self.blocks.iter().map(|b| b.len).max().unwrap_or(0);
+        widest.saturating_mul(self.geometry.out_h * self.geometry.out_w)
+    }
+
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()

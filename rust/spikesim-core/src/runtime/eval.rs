@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::group::Group;
 use super::value::Value;
+use crate::Result;
 use crate::graph::NodeId;
 use crate::kernels::dense::{self, PoolMode as DensePool};
-use crate::kernels::events::{Events, multiplicity_of};
+use crate::kernels::events::{Events, Multiplicity, multiplicity_of};
 use crate::kernels::fanout::Cost;
 use crate::kernels::listops::{self, Scratch};
 use crate::kernels::window::Dims;
@@ -14,7 +15,7 @@ use crate::plan::{Factor, PlanEdge, PlanNode, PlanOp, PoolMode};
 
 impl Group<'_> {
     /// Node `id`, which has no weights of its own, at `steps`.
-    pub(super) fn weightless(&mut self, id: NodeId, steps: Range<usize>) {
+    pub(super) fn weightless(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
         let plan = self.shared.plan;
         let node = &plan.nodes[id];
         for s in 0..self.samples() {
@@ -24,6 +25,7 @@ impl Group<'_> {
             out.constant =
                 node.history == 0 && !node.edges.is_empty() && node.edges.iter().all(fixed);
             for t in steps.clone() {
+                self.shared.control.check()?;
                 let cost = if out.constant && out.rows() > 0 {
                     self.scale_cost(node, s, t)
                 } else {
@@ -37,6 +39,7 @@ impl Group<'_> {
             }
             self.values[id][s] = out;
         }
+        Ok(())
     }
 
     /// A Scale is a layer with one weight for each element: what reached it is counted.
@@ -46,11 +49,13 @@ impl Group<'_> {
         for edge in &node.edges {
             let value = &self.values[edge.src][s];
             let row = value.row(t, edge.delay);
-            let mut count = |c: usize, p: usize, mult: [u32; 2]| {
+            let mut count = |c: usize, p: usize, [spikes, analog]: Multiplicity| {
                 let weight = u64::from(factor.at(c, p) != 0.0);
-                cost.synops += u64::from(mult[0]) * weight;
-                cost.synops_with_zeros += u64::from(mult[0]);
-                cost.macs += u64::from(mult[1]) * weight;
+                cost += Cost {
+                    synops: spikes * weight,
+                    synops_with_zeros: spikes,
+                    macs: analog * weight,
+                };
             };
             for p in 0..node.dims.pixels() {
                 match value.events() {

@@ -18,10 +18,20 @@ use crate::plan::{Plan, PlanNode, PlanOp, Stage};
 /// Steps taken at once by the feed-forward parts; bounds the spikes in flight.
 const CHUNK: usize = 64;
 
-/// Steps of a chunk: fewer where the events of that many steps could overflow their u32 offsets.
+/// Multiplications that one call of the block kernel may stand for if everything spikes; a call
+/// can't be interrupted, and this keeps it well under 0.2 s.
+const CALL: usize = 1 << 30;
+
+/// Steps of a chunk: fewer where the events of that many steps could overflow their u32 offsets,
+/// or where one call of the kernel would take too long to answer Ctrl-C.
 fn longest_chunk(plan: &Plan) -> usize {
     let room = |node: &PlanNode| {
-        (u32::MAX as usize / node.dims.len().max(1)).saturating_sub(node.history).max(1)
+        let offsets = (u32::MAX as usize / node.dims.len().max(1)).saturating_sub(node.history);
+        let call = match &node.op {
+            PlanOp::Synapse { packed, .. } => CALL / packed.call_size().max(1),
+            _ => CHUNK,
+        };
+        offsets.min(call).max(1)
     };
     plan.nodes.iter().map(room).min().unwrap_or(CHUNK).min(CHUNK)
 }
@@ -148,7 +158,7 @@ impl<'a> Group<'a> {
                 self.states.iter_mut().map(start).collect()
             })
             .collect();
-        self.fill_input(steps);
+        self.fill_input(steps)?;
         // Values that nobody reads any more are dropped at once: what is in flight stays small.
         let last_use = self.last_uses();
         for (k, stage) in plan.stages.iter().enumerate() {
@@ -213,7 +223,7 @@ impl<'a> Group<'a> {
     }
 
     /// The chunk's input as events, channels last.
-    fn fill_input(&mut self, steps: usize) {
+    fn fill_input(&mut self, steps: usize) -> Result<()> {
         let node = &self.shared.plan.nodes[0];
         let input = self.shared.input;
         let constant = input.constant && node.history == 0;
@@ -222,6 +232,7 @@ impl<'a> Group<'a> {
             value.constant = constant;
             let Some(events) = value.events_mut() else { continue };
             for t in 0..if constant { 1 } else { steps } {
+                self.shared.control.check()?;
                 let sample = self.first_sample + s;
                 let step = if input.constant { 0 } else { self.first_step + t };
                 let at = (step * input.samples + sample) * node.dims.len();
@@ -229,6 +240,7 @@ impl<'a> Group<'a> {
                 events.push_c_order(values);
             }
         }
+        Ok(())
     }
 
     /// One node at `steps` of the chunk.
@@ -238,10 +250,7 @@ impl<'a> Group<'a> {
             PlanOp::Synapse { fused: true, .. } => Ok(()),
             PlanOp::Synapse { .. } => self.synapse(id, steps),
             PlanOp::Population(_) => self.population(id, steps),
-            _ => {
-                self.weightless(id, steps);
-                Ok(())
-            }
+            _ => self.weightless(id, steps),
         }
     }
 

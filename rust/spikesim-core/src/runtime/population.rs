@@ -17,7 +17,7 @@ use crate::plan::{Packed, ParentSpec, PlanOp, Population};
 
 impl Group<'_> {
     /// What the events that reach layer `id` cost at `steps`.
-    fn account(&mut self, id: NodeId, fanout: &Fanout, steps: &Range<usize>) {
+    fn account(&mut self, id: NodeId, fanout: &Fanout, steps: &Range<usize>) -> Result<()> {
         let edges = &self.shared.plan.nodes[id].edges;
         for s in 0..self.samples() {
             let made = sparsify(&self.values, edges, s, steps);
@@ -26,6 +26,7 @@ impl Group<'_> {
                 let fixed = edge.delay == 0 && self.values[edge.src][s].constant;
                 let mut known: Option<Cost> = None;
                 for t in steps.clone() {
+                    self.shared.control.check()?;
                     let cost = match known.filter(|_| fixed) {
                         Some(cost) => cost,
                         None => lists(&self.values, &made, (e, edge), s, (t, steps.start))
@@ -37,6 +38,7 @@ impl Group<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// The constant part of layer `id` for each sample, computed once a run.
@@ -81,7 +83,7 @@ impl Group<'_> {
         let plan = self.shared.plan;
         let node = &plan.nodes[id];
         let PlanOp::Synapse { packed, fanout, .. } = &node.op else { return Ok(()) };
-        self.account(id, fanout, &steps);
+        self.account(id, fanout, &steps)?;
         let fixed = (0..self.samples()).all(|s| constant(&self.values, &node.edges, s));
         let computed = if fixed { steps.start..steps.start + 1 } else { steps.clone() };
         let extent = Extent { dims: node.dims, width: packed.width, steps: computed.len() };
@@ -106,7 +108,7 @@ impl Group<'_> {
         for parent in &pop.parents {
             let ParentSpec::Fused(layer) = parent else { continue };
             let PlanOp::Synapse { packed, fanout, .. } = &plan.nodes[*layer].op else { continue };
-            self.account(*layer, fanout, &steps);
+            self.account(*layer, fanout, &steps)?;
             if constant(&self.values, &plan.nodes[*layer].edges, 0) {
                 self.constants(*layer, packed)?;
             }
@@ -116,6 +118,7 @@ impl Group<'_> {
             (0..self.samples()).map(|_| Traces::new(&self.shared, id, pop, extent)).collect();
         self.integrate(id, pop, extent, &steps, &mut outs)?;
         for (s, out) in outs.iter().enumerate() {
+            self.shared.control.check()?;
             self.emit(id, s, pop, extent, &steps, out);
         }
         Ok(())
@@ -256,7 +259,7 @@ impl Group<'_> {
                     while word != 0 {
                         let lane = word.trailing_zeros() as usize;
                         word &= word - 1;
-                        spikes += count(block, p, lane).abs() as u64;
+                        spikes = spikes.saturating_add(count(block, p, lane).abs() as u64);
                     }
                 }
             }

@@ -11,7 +11,7 @@ pub struct SpikeColumns {
     pub step: Vec<i64>,
     pub sample: Vec<i64>,
     pub neuron: Vec<i64>,
-    pub count: Vec<i32>,
+    pub count: Vec<i64>,
 }
 
 /// Spikes of one sample at one node: `ends[t]` closes step `t`.
@@ -19,7 +19,7 @@ pub struct SpikeColumns {
 pub(super) struct SpikeRecord {
     ends: Vec<usize>,
     neuron: Vec<i64>,
-    count: Vec<i32>,
+    count: Vec<i64>,
 }
 
 impl SpikeRecord {
@@ -38,7 +38,7 @@ impl SpikeRecord {
         z: impl Fn(usize, usize, usize) -> f32,
     ) {
         let pixels = dims.pixels();
-        let mut step: Vec<(i64, i32)> = Vec::new();
+        let mut step: Vec<(i64, i64)> = Vec::new();
         for block in 0..dims.c.div_ceil(width) {
             for p in 0..pixels {
                 let mut word = masks[block * block_stride + p];
@@ -46,7 +46,7 @@ impl SpikeRecord {
                     let lane = word.trailing_zeros() as usize;
                     word &= word - 1;
                     let neuron = (block * width + lane) * pixels + p;
-                    step.push((neuron as i64, z(block, p, lane) as i32));
+                    step.push((neuron as i64, z(block, p, lane) as i64));
                 }
             }
         }

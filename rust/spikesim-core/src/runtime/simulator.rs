@@ -54,7 +54,7 @@ impl Simulator {
     }
 
     /// Run on the threads of the current rayon pool. After an error the state is what it was
-    /// before the run.
+    /// before a run that resumed, the initial one after any other.
     pub fn run(
         &mut self,
         input: &Input<'_>,
@@ -134,21 +134,26 @@ impl Simulator {
         control: &Control,
     ) -> Result<Vec<GroupResult>> {
         let threads = rayon::current_num_threads();
-        let at_once = options.batch_size.map_or(GROUP, |b| b.div_ceil(threads).clamp(1, GROUP));
-        let rounds = input.samples.div_ceil(threads * at_once);
-        let size = input.samples.div_ceil(rounds * threads).max(1);
+        let batch = options.batch_size.unwrap_or(input.samples).min(input.samples);
+        let rounds = batch.div_ceil(threads * GROUP);
+        let size = batch.div_ceil(rounds * threads).max(1);
         let shared = Shared {
             plan: &self.plan,
             input,
             options,
             control,
-            parallel_blocks: input.samples.div_ceil(size) < threads,
+            parallel_blocks: batch.div_ceil(size) < threads,
         };
-        self.states
-            .par_chunks_mut(size)
-            .enumerate()
-            .map(|(k, states)| Group::new(shared, k * size, states).run())
-            .collect()
+        let mut results = Vec::new();
+        for (k, states) in self.states.chunks_mut(batch).enumerate() {
+            let part: Result<Vec<GroupResult>> = states
+                .par_chunks_mut(size)
+                .enumerate()
+                .map(|(j, states)| Group::new(shared, k * batch + j * size, states).run())
+                .collect();
+            results.extend(part?);
+        }
+        Ok(results)
     }
 
     fn gather(&self, results: Vec<GroupResult>, input: &Input<'_>, options: &Options) -> Output {
@@ -169,7 +174,8 @@ impl Simulator {
         out.counts = Counts::gather(&tallies, steps, counted);
         for (&id, wanted) in &options.record {
             let len = self.plan.nodes[id].dims.len();
-            if wanted.spikes {
+            let fires = matches!(&self.plan.nodes[id].op, PlanOp::Population(p) if p.fires());
+            if wanted.spikes && fires {
                 let columns: Vec<SpikeRecord> = records
                     .iter_mut()
                     .map(|r| r.spikes.remove(&id).unwrap_or_else(|| SpikeRecord::silent(steps)))

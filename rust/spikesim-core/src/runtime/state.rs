@@ -145,21 +145,24 @@ fn export_past(node: &PlanNode, id: NodeId, samples: &[SampleState]) -> Vec<Stat
         .collect()
 }
 
+/// The axis of samples: histories have one of steps before it. Node names may have dots of their
+/// own; the part's name stands behind the last one.
+fn sample_axis(array: &StateArray) -> usize {
+    let part = array.name.rsplit('.').next().unwrap_or_default();
+    usize::from(part.starts_with("history"))
+}
+
 /// The states that `arrays` describe; all names and shapes must be this plan's.
 pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleState>> {
     const PLACE: &str = "state_dict";
-    let samples = arrays
-        .iter()
-        .find(|a| a.name.ends_with(".v") || a.name.ends_with(".history"))
-        .and_then(|a| a.shape.get(usize::from(a.name.ends_with(".history"))).copied())
-        .unwrap_or(1);
     let template = SampleState::initial(plan);
-    let mut states = vec![template.clone(); samples];
-    let expected = export(plan, &states[..samples.min(1)]);
-    if expected.is_empty() && arrays.is_empty() {
-        // A network without state: whatever number of samples comes next is right.
-        return Ok(Vec::new());
-    }
+    let expected = export(plan, std::slice::from_ref(&template));
+    // The number of samples is told by the first array; everything is checked before memory is
+    // taken for it.
+    let samples = expected.first().and_then(|want| {
+        let found = arrays.iter().find(|a| a.name == want.name)?;
+        found.shape.get(sample_axis(want)).copied()
+    });
     for want in &expected {
         if !arrays.iter().any(|a| a.name == want.name) {
             let problem =
@@ -167,14 +170,14 @@ pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
             return Err(Error::input(PLACE, problem));
         }
     }
+    let samples = samples.unwrap_or(0);
     for array in arrays {
         let Some(want) = expected.iter().find(|w| w.name == array.name) else {
             let problem = format!("\"{}\" is no state of this network", array.name);
             return Err(Error::input(PLACE, problem));
         };
-        let axis = usize::from(array.name.contains(".history"));
         let mut shape = want.shape.clone();
-        shape[axis] = samples;
+        shape[sample_axis(want)] = samples.max(1);
         if array.shape != shape || array.data.len() != shape.iter().product::<usize>() {
             return Err(Error::shape(PLACE, &array.name, &array.shape, format!("{shape:?}")));
         }
@@ -184,6 +187,8 @@ pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
             return Err(Error::input(PLACE, problem));
         }
     }
+    // A network without state: whatever number of samples comes next is right.
+    let mut states = vec![template; samples];
     for (id, node) in plan.nodes.iter().enumerate() {
         let find = |name: &str| {
             let full = format!("{}.{name}", node.name);
@@ -242,7 +247,7 @@ fn import_past<'a>(
                     for p in 0..dims.pixels() {
                         for c in 0..dims.c {
                             let at = p * dims.c + c;
-                            let mult = [spikes[at] as u32, analog[at] as u32];
+                            let mult = [spikes[at] as u64, analog[at] as u64];
                             if mult != [0, 0] {
                                 let event = Event { c, value: values[at], mult };
                                 events.push(p % dims.w, event);
