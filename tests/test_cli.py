@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 import spikesim as ss
+from spikesim._core import levels
 from spikesim.cli.app import run
 
 DIGITS = str(ss.data.digits_model())
@@ -219,9 +222,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", DIGITS, "digits", "--split", "train"], "train"),
         (["run", DIGITS, "digits", "--n-steps", "0"], "n_steps"),
         (["run", DIGITS, "digits", "--n-steps", "many"], "--n-steps"),
+        (["run", DIGITS, "digits", "--n-steps", "9" * 23], "n_steps"),
         (["run", DIGITS, "digits", "--precision", "i8"], "i8"),
         (["run", DIGITS, "digits", "--precision", "f8"], "f8"),
         (["run", DIGITS, "digits", "--threads", "0"], "threads"),
+        (["run", DIGITS, "digits", "--threads", "9" * 20], "threads"),
         (["run", DIGITS, "digits", "--layout", "NT"], "NT"),
         (["run", DIGITS, "digits", "--layout", "TN"], "shape"),
         (["run", DIGITS, "digits", "--energy", "perpetual"], "perpetual"),
@@ -238,7 +243,10 @@ def test_bad_input_is_one_line(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SPIKESIM_THREADS", "0"), ("SPIKESIM_THREADS", "two"), ("SPIKESIM_LEVEL", "mmx")],
+    [
+        *(("SPIKESIM_THREADS", value) for value in ("0", "two", "-1", "1025", "9" * 5000)),
+        ("SPIKESIM_LEVEL", "mmx"),
+    ],
 )
 def test_bad_knobs_are_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -246,6 +254,28 @@ def test_bad_knobs_are_one_line(
     monkeypatch.setenv(name, value)
     assert name in complaint(capsys, "info")
     assert name in complaint(capsys, "run", DIGITS, "digits")
+
+
+def test_a_level_that_this_cpu_lacks_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for level in set(ss.knobs.LEVELS) - set(levels()):
+        monkeypatch.setenv("SPIKESIM_LEVEL", level)
+        for args in (["info"], ["run", DIGITS, "digits"]):
+            assert level in complaint(capsys, *args)
+
+
+@pytest.mark.parametrize("preprocessing", [{"scale": 1e300}, {"std": 1e-300}, {"scale": 3e38}])
+def test_preprocessing_that_overflows_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, preprocessing: dict[str, float]
+) -> None:
+    net = ss.load(DIGITS)
+    net.meta["preprocessing"] = preprocessing
+    net.save(tmp_path / "m.spikesim")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said = complaint(capsys, "run", str(tmp_path / "m.spikesim"), "digits")
+    assert "preprocessing" in said
 
 
 def test_broken_files_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -265,12 +295,14 @@ def test_broken_files_are_one_line(capsys: pytest.CaptureFixture[str], tmp_path:
 
 
 def test_nothing_is_left_of_an_output_that_failed(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out.npz"
     complaint(capsys, "run", DIGITS, "digits", "--out", str(out), "--threads", "0")
     out.mkdir()  # a folder stands where the file should go
-    complaint(capsys, "run", DIGITS, "digits", "--out", str(out))
+    monkeypatch.setattr(ss.Network, "compile", None)  # and that is seen before anything runs
+    said = complaint(capsys, "run", DIGITS, "digits", "--out", str(out))
+    assert said == f"spikesim: run: --out {out} is a folder, expected the path of a file\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
 
 
@@ -284,3 +316,18 @@ def test_the_installed_command() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_any_encoding_of_stdout_will_do(encoding: str) -> None:
+    """Models are described with θ and the like, which not every terminal or pipe can show."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    for flags in ([], ["--json"]):
+        command = [sys.executable, "-m", "spikesim", "info", DIGITS, *flags]
+        done = subprocess.run(command, capture_output=True, env=environment)
+        assert (done.returncode, done.stderr) == (0, b"")
+        text = done.stdout.decode(encoding)
+        assert "conv1" in text
+        if flags:
+            rules = {layer["name"]: layer["semantics"] for layer in json.loads(text)["layers"]}
+            assert rules["if1"] == ss.load(DIGITS).node("if1").semantics

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def test_saving_replaces_whole_or_not_at_all(tmp_path: Path) -> None:
         ({"x": np.zeros((3, 4)), "y": np.zeros((3, 1), int)}, "y has dtype"),
         ({"x": np.zeros((3, 4)), "y": np.zeros(2, int), "layout": "N"}, "y has 2 labels"),
         ({"x": np.zeros((3, 4)), "layout": "NT"}, "layout"),
+        ({"x": np.zeros((1, 4)), "y": np.array([2**63], np.uint64)}, "label 9223372036854775808"),
     ],
 )
 def test_npz_that_means_nothing(tmp_path: Path, arrays: dict[str, Any], says: str) -> None:
@@ -227,7 +229,18 @@ def test_no_preprocessing_leaves_the_array() -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["x/16", {"gamma": 2}, {"scale": "1"}, {"scale": [1, 2]}, {"std": 0}, {"mean": float("nan")}],
+    [
+        "x/16",
+        {"gamma": 2},
+        {"scale": "1"},
+        {"scale": [1, 2]},
+        {"std": 0},
+        {"mean": float("nan")},
+        {"scale": 1e300},
+        {"scale": 10**400},
+        {"mean": [0, -1e39]},
+        {"std": [1, 1e-300]},
+    ],
 )
 def test_preprocessing_that_means_nothing(spec: Any) -> None:
     with pytest.raises(FormatError, match="preprocessing"):
@@ -237,3 +250,33 @@ def test_preprocessing_that_means_nothing(spec: Any) -> None:
 def test_preprocessing_of_other_channels() -> None:
     with pytest.raises(ShapeError, match="expected 3"):
         Preprocessing(mean=(1.0, 2.0)).apply(np.zeros((1, 3, 4, 4)), sample_ndim=3)
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "x"),
+    [
+        (Preprocessing(scale=3e38), 2.0),
+        (Preprocessing(scale=1e300), 0.0),
+        (Preprocessing(std=(1e-300,)), 1.0),
+        (Preprocessing(mean=(1.0,)), 1e300),
+        (Preprocessing(mean=(1.0,)), float("nan")),
+    ],
+)
+def test_preprocessing_gives_finite_values_or_one_error(
+    preprocessing: Preprocessing, x: float
+) -> None:
+    samples = np.array([[0.5, x], [0.5, 0.5]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match=f"x is (0.5|{x})".replace("+", "[+]")):
+            preprocessing.apply(samples, sample_ndim=1)
+
+
+def test_an_output_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "out.npz"
+    path.mkdir()
+    for where in (path, tmp_path / "nowhere" / "out.npz"):
+        with pytest.raises(OSError, match="out") as caught:
+            data.save_npz(where, {"x": np.zeros(3)})
+        assert caught.value.filename == str(where)
+    assert list(tmp_path.iterdir()) == [path]

@@ -14,6 +14,9 @@ from spikesim.errors import InputError
 #: Names of the SIMD levels that exist; which of them this CPU has, ``spikesim info`` says.
 LEVELS = ("baseline", "avx2", "avx512", "neon")
 
+#: More threads than any machine gains from; what a slip of the keyboard asks for is refused.
+MOST_THREADS = 1024
+
 #: name → what it does, as ``spikesim info`` prints it.
 DESCRIPTIONS = {
     "SPIKESIM_LEVEL": f"SIMD level to use ({', '.join(LEVELS)}); default: the best this CPU has",
@@ -56,11 +59,14 @@ def _threads() -> int | None:
     raw = _raw("SPIKESIM_THREADS")
     if raw is None:
         return None
-    if not raw.isascii() or not raw.isdigit() or int(raw) < 1:
+    # Lengths first: Python itself refuses to read a number of thousands of digits.
+    digits = raw.lstrip("0") if raw.isascii() and raw.isdigit() else ""
+    if not 0 < len(digits) <= len(str(MOST_THREADS)) or int(digits) > MOST_THREADS:
         raise InputError(
-            f"SPIKESIM_THREADS: number of threads is {raw!r}, expected a whole number >= 1"
+            f"SPIKESIM_THREADS: number of threads is {raw!r}, "
+            f"expected a whole number from 1 to {MOST_THREADS}"
         )
-    return int(raw)
+    return int(digits)
 
 
 def _data() -> Path | None:

@@ -12,6 +12,7 @@ import typer
 from spikesim import knobs
 from spikesim.cli.output import Json, print_facts, print_json
 from spikesim.cli.version import version, version_of
+from spikesim.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from spikesim.network import Network
@@ -47,6 +48,11 @@ def _installation() -> dict[str, Any]:
 
     set_to = knobs.read()
     levels = _core.levels()  # plainest first
+    if set_to.level is not None and set_to.level not in levels:
+        raise UnsupportedError(
+            f"SPIKESIM_LEVEL: level {set_to.level!r} is not supported on this CPU, "
+            f"expected one of {', '.join(levels)}"
+        )
     return {
         "version": version(),
         "level": set_to.level or levels[-1],

@@ -17,8 +17,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and no
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """The verb's only output with ``--json``. A NaN would not be JSON: it raises."""
-    print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+    """The verb's only output with ``--json``. A NaN would not be JSON: it raises.
+
+    In ASCII, with escapes: the same object whatever encoding stdout has.
+    """
+    print(json.dumps(result, ensure_ascii=True, allow_nan=False))
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -59,8 +60,8 @@ def run(
     # What can be wrong is found before the long work begins.
     if energy is not None:
         load_profile(energy)
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InputError(f"run: folder of --out {out} is not there, expected an existing folder")
+    if out is not None:
+        _writable(out)
     net = ss.load(model)
     samples = datasets.load(data, split)
     arranged = _layout(layout or samples.layout, samples, net)
@@ -142,6 +143,17 @@ def _simulate(
     total.output = np.concatenate(outputs)
     total.predictions = np.concatenate(predictions)
     return total
+
+
+def _writable(out: Path) -> None:
+    """Refuses what can't become the result's file, before anything has run."""
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"run: folder of --out {out} is not there, expected an existing folder")
+    if out.is_dir():
+        raise InputError(f"run: --out {out} is a folder, expected the path of a file")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"run: folder of --out {out} can't be written to, expected one that can")
 
 
 def _layout(given: str | None, samples: Dataset, net: Network) -> str:

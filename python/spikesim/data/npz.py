@@ -22,6 +22,9 @@ from spikesim.errors import FormatError
 
 _KNOWN = ("x", "y", "layout")
 
+#: Labels are int64; a larger one of uint64 would wrap to a negative number.
+_MOST_LABEL = 2**63 - 1
+
 #: What zipfile and NumPy raise on damaged bytes.
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError),
@@ -53,6 +56,8 @@ def load_npz(path: Path) -> Dataset:
         raise FormatError(
             f"{path}: y has dtype {y.dtype} and shape {list(y.shape)}, expected (N,) integers"
         )
+    if y.size and int(y.max()) > _MOST_LABEL:
+        raise FormatError(f"{path}: y has label {y.max()}, expected at most {_MOST_LABEL} (int64)")
     if layout is not None and len(y) != data.n_samples(layout):
         raise FormatError(
             f"{path}: y has {len(y)} labels, expected {data.n_samples(layout)}, one a sample"
@@ -116,6 +121,15 @@ def _one_line(error: Exception) -> str:
 def save_npz(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
     """Writes a ``.npz`` beside its place and moves it there: whole, or not at all."""
     path = Path(path)
+    try:
+        _replace(path, arrays)
+    except OSError as error:
+        if error.filename is not None:  # the caller knows its own path, not the one beside it
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _replace(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
     handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent or Path())
     try:
         with os.fdopen(handle, "wb") as stream:

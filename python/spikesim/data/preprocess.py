@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesim.errors import FormatError, ShapeError
+from spikesim.errors import FormatError, InputError, ShapeError
 
 _KEYS = ("scale", "mean", "std")
 
@@ -46,8 +45,10 @@ class Preprocessing:
         std = numbers.get("std", (1.0,))
         if len(scale) != 1:
             raise FormatError(f"meta: preprocessing scale is {list(scale)}, expected one number")
-        if 0.0 in std:
-            raise FormatError("meta: preprocessing std is 0, expected another number")
+        if not all(map(np.float32, std)):
+            raise FormatError(
+                f"meta: preprocessing std is {spec['std']!r}, expected no 0 in float32"
+            )
         return cls(scale[0], numbers.get("mean", (0.0,)), std)
 
     @property
@@ -70,15 +71,25 @@ class Preprocessing:
 
         Raises:
             ShapeError: one number a channel, but not as many channels.
+            InputError: a value of ``x`` is not finite, or not finite any more.
         """
         if self.identity:
             return x
-        # Each constant is rounded to float32 once: the dense reference sees the same bits.
-        y: NDArray[np.float32] = x.astype(np.float32) * np.float32(self.scale)
-        if any(self.mean):
-            y -= self._broadcast("mean", self.mean, y, sample_ndim)
-        if self.std != (1.0,):
-            y /= self._broadcast("std", self.std, y, sample_ndim)
+        # What overflows or is no number is named below, in one line instead of NumPy's warnings.
+        with np.errstate(all="ignore"):
+            # Each constant is rounded to float32 once: the dense reference sees the same bits.
+            y: NDArray[np.float32] = x.astype(np.float32) * np.float32(self.scale)
+            if any(self.mean):
+                y -= self._broadcast("mean", self.mean, y, sample_ndim)
+            if self.std != (1.0,):
+                y /= self._broadcast("std", self.std, y, sample_ndim)
+        finite = np.isfinite(y)
+        if not finite.all():
+            first = np.unravel_index(int(np.argmin(finite)), y.shape)
+            raise InputError(
+                f"preprocessing: x is {x[first]} and becomes {y[first]} by {self}, "
+                "expected a finite float32"
+            )
         return y
 
     @staticmethod
@@ -104,7 +115,14 @@ def _text(values: tuple[float, ...]) -> str:
 def _numbers(key: str, value: Any) -> tuple[float, ...]:
     values = value if isinstance(value, list | tuple) and value else [value]
     if not all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
+        isinstance(v, int | float) and not isinstance(v, bool) and _finite(v) for v in values
     ):
-        raise FormatError(f"meta: preprocessing {key} is {value!r}, expected finite numbers")
+        raise FormatError(
+            f"meta: preprocessing {key} is {value!r}, expected numbers that are finite in float32"
+        )
     return tuple(float(v) for v in values)
+
+
+def _finite(value: int | float) -> bool:
+    """Whether float32 has it; an integer may be too large even for float64."""
+    return abs(value) <= float(np.finfo(np.float32).max)
