@@ -5,6 +5,7 @@ The equalities are to the bit.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -376,11 +377,19 @@ def test_one_simulator_in_two_threads_is_refused(loop: bool) -> None:
     sim, x = scope["net"].compile(), scope["x"]
     running, seen = threading.Event(), threading.Event()
 
+    class Enough(Exception):
+        pass
+
     def hold(done: int, total: int) -> None:
         running.set()
         seen.wait(30)
+        raise Enough  # ends the run: it is many times as long as it takes until the first call
 
-    worker = threading.Thread(target=lambda: sim.run(x, n_steps=200, progress=hold))
+    def work() -> None:
+        with contextlib.suppress(Enough):
+            sim.run(x, n_steps=20_000, progress=hold)
+
+    worker = threading.Thread(target=work)
     worker.start()
     try:
         assert running.wait(30)

@@ -110,6 +110,41 @@ def test_s2_5_several_edges_elsewhere(run: Run) -> None:
         assert value_of(run, net, [1]).tolist() == [expected]
 
 
+@rule("S2.5")
+@pytest.mark.parametrize("places", [2, 64])
+def test_s2_5_several_populations_that_spike(run: Run, places: int) -> None:
+    # Channel 0 spikes in every population, channel 1 in "one" alone, channel 2 never; and only
+    # at the first two places: few among 64, where the engine keeps lists of events.
+    x = np.zeros((3, places))
+    x[:, :2] = 1
+    populations = {"big": (1e8, [1, 9, 9]), "minus": (-1e8, [1, 9, 9]), "one": (1, [1, 1, 9])}
+    # 1e8 + 1 is 1e8: the 1 is lost unless it comes last.
+    for order, kept in (
+        (["big", "minus", "one"], 1),
+        (["minus", "big", "one"], 1),
+        (["one", "big", "minus"], 0),
+        (["big", "one", "minus"], 0),
+    ):
+        added = np.zeros((3, places))
+        added[:, :2] = [[kept], [1], [0]]
+        for op, expected in (
+            (ss.Add(), added),
+            (ss.Flatten(), added.ravel()),
+            (ss.SumPool1d(2), added[:, ::2] * 2),
+            (ss.AvgPool1d(2), added[:, ::2]),
+            (ss.SpikeMaxPool1d(2), added[:, ::2]),
+            (ss.Scale(3.0), added * 3),
+        ):
+            net = ss.Network((3, places))
+            for name, (amplitude, theta) in populations.items():
+                op_of_it = ss.IF(v_threshold=array(*theta), spike_amplitude=amplitude)
+                net.add(op_of_it, name=name, inputs="input")
+            net.add(op, name="sum", inputs=order)
+            assert value_of(run, net, x).tolist() == expected.tolist(), (order, op)
+        net.add(neuron(), name="n", inputs=order)
+        assert np.array_equal(run(net).run(x[None], n_steps=1).current["n"][0, 0], added)
+
+
 @rule("S2.6")
 def test_s2_6_sizes(run: Run) -> None:
     def places(length: int, op: Any) -> int:
