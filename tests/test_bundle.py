@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pickle
 import stat
 import struct
 import subprocess
@@ -24,7 +26,8 @@ def network() -> ss.Network:
     net = ss.Network((2, 4, 4), dt=0.1, meta={"labels": ["a", "ü"], "mean": [0.1, 1e-300]})
     rng = np.random.default_rng(0)
     net.add(ss.Conv2d(rng.normal(size=(3, 2, 2, 2)), rng.normal(size=3)), "features.0")
-    net.add(ss.BatchNorm(*rng.uniform(0.5, 1, (4, 3)), eps=0.1), "bn")
+    weight, bias, mean, var = rng.uniform(0.5, 1, (4, 3))
+    net.add(ss.BatchNorm(weight, bias, mean, var, eps=0.1), "bn")
     net.add(ss.LIF([0.5, 1, 2], alpha_mem=0.9, meta={"tau": 10.0}), "lif")
     net.add(ss.AvgPool2d(3), "pool")
     net.add(ss.Concat(), "cat", inputs=["pool", ("pool", 2), "pool"])
@@ -88,6 +91,43 @@ def test_arrays_begin_at_a_multiple_of_eight(bundle: Path) -> None:
 # random networks
 
 
+def operations(shape: tuple[int, ...], rng: np.random.Generator) -> list[Callable[[], ss.ops.Op]]:
+    """Makers of every kind that fits an input of `shape`."""
+
+    def values(*shape: int) -> Any:
+        return rng.normal(size=shape).astype("f")
+
+    c, dims = shape[0], len(shape) - 1
+    choices: list[Callable[[], ss.ops.Op]] = [
+        lambda: ss.Scale(values(c)),
+        lambda: ss.BatchNorm(values(c), values(c), values(c), values(c) ** 2, eps=1e-3),
+        lambda: ss.LIF(values(c) ** 2 + 0.1, alpha_mem=values()),
+        lambda: ss.CubaLIF(alpha_mem=values(), alpha_syn=values(), synapse="decay_after"),
+        lambda: ss.IF(fires=">", reset="to_value", v_reset=-1, v_min=-2, refractory=3),
+        lambda: ss.IF(spikes="signed", v_threshold_neg=-1, theta_plus=1, alpha_theta=0.5),
+        lambda: ss.IF(spikes="multi", max_spikes=2, spike_amplitude=0.5, v0=values()),
+        lambda: ss.LI(alpha_mem=0.5),
+        ss.Flatten,
+        ss.Add,
+        lambda: ss.Concat(-1),
+    ]
+    if dims == 0:
+        choices.append(lambda: ss.Linear(values(4, c), values(4)))
+    if dims == 1:
+        choices.append(lambda: ss.Conv1d(values(c, 1, 2), padding=(1, 0), groups=c))
+        choices.append(lambda: ss.AvgPool1d(2, padding=1, count_include_pad=False))
+        choices.append(lambda: ss.SpikeMaxPool1d(1))
+        choices.append(lambda: ss.CurrentMaxPool1d(1))
+    if dims == 2:
+        choices.append(lambda: ss.Conv2d(values(3, c, 2, 1), values(3), padding=(1, 0)))
+        choices.append(lambda: ss.SumPool2d(2, stride=1, padding=1, ceil_mode=True))
+        choices.append(lambda: ss.Upsample((1, 2)))
+        choices.append(lambda: ss.SpikeMaxPool2d(1))
+        choices.append(lambda: ss.CurrentMaxPool2d(1))
+        choices.append(lambda: ss.AdaptiveAvgPool2d((2, 3)))
+    return choices
+
+
 @st.composite
 def networks(draw: Any) -> ss.Network:
     """Chains with branches, loops, delays; every kind that fits."""
@@ -110,40 +150,19 @@ def networks(draw: Any) -> ss.Network:
         )
     )
 
-    def values(*shape: int) -> Any:
-        return rng.normal(size=shape).astype("f")
-
     for i in range(draw(st.integers(1, 6))):
         last = net.nodes[-1]
-        c, dims = last.shape[0], len(last.shape) - 1
-        choices: list[Callable[[], ss.ops.Op]] = [
-            lambda c=c: ss.Scale(values(c)),
-            lambda c=c: ss.BatchNorm(values(c), values(c), values(c), values(c) ** 2, eps=1e-3),
-            lambda c=c: ss.LIF(values(c) ** 2 + 0.1, alpha_mem=values()),
-            lambda: ss.CubaLIF(alpha_mem=values(), alpha_syn=values(), synapse="decay_after"),
-            lambda: ss.IF(fires=">", reset="to_value", v_reset=-1, v_min=-2, refractory=3),
-            lambda: ss.IF(spikes="signed", v_threshold_neg=-1, theta_plus=1, alpha_theta=0.5),
-            lambda: ss.IF(spikes="multi", max_spikes=2, spike_amplitude=0.5, v0=values()),
-            lambda: ss.LI(alpha_mem=0.5),
-            ss.Flatten,
-            ss.Add,
-            lambda: ss.Concat(-1),
-        ]
-        if dims == 0:
-            choices.append(lambda c=c: ss.Linear(values(4, c), values(4)))
-        if dims == 1:
-            choices.append(lambda c=c: ss.Conv1d(values(c, 1, 2), padding=(1, 0), groups=c))
-            choices.append(lambda: ss.AvgPool1d(2, padding=1, count_include_pad=False))
-        if dims == 2:
-            choices.append(lambda c=c: ss.Conv2d(values(3, c, 2, 1), values(3), padding=(1, 0)))
-            choices.append(lambda: ss.SumPool2d(2, stride=1, padding=1, ceil_mode=True))
-            choices.append(lambda: ss.Upsample((1, 2)))
-            choices.append(lambda: ss.AdaptiveAvgPool2d((2, 3)))
+        choices = operations(last.shape, rng)
         op = draw(st.sampled_from(choices))()
         same = [n.name for n in net.nodes if n.shape == last.shape]
         more = draw(st.lists(st.tuples(st.sampled_from(same), st.integers(0, 3)), max_size=2))
         name = f"{draw(st.text('aé.-_ /', max_size=3))}{i}"
-        net.add(op, name, [last.name, *more])
+        inputs: list[Any] = [last.name, *more]
+        # A pool of the kind that does not fit its inputs is refused; then there is none.
+        with contextlib.suppress(GraphError) if "max_pool" in op.kind else contextlib.nullcontext():
+            net.add(op, name, draw(st.permutations(inputs)))
+    if len(net.nodes) == 1:
+        net.add(ss.Add(), "only")
     neurons = [n for n in net.nodes if n.kind == "neuron"]
     for source in neurons:
         targets = [
@@ -166,7 +185,41 @@ def test_random_networks_come_back_as_they_were(
     assert_equal(ss.load(path), net)
 
 
+def test_the_kinds_of_all_edges_count_not_those_of_the_first(tmp_path: Path) -> None:
+    net = ss.Network((1, 4, 4))
+    net.add(ss.IF(), "if")
+    net.add(ss.Scale(2.0), "cur", "input")
+    net.add(ss.CurrentMaxPool2d(2), "mp", ["if", "cur"])
+    net.add(ss.Add(), "mix", ["if", ("cur", 2)])
+    net.add(ss.CurrentMaxPool2d(2), "mp2", "mix")
+    path = tmp_path / "net.spikesim"
+    net.save(path)
+    assert_equal(ss.load(path), net)
+    assert_equal(pickle.loads(pickle.dumps(net)), net)
+
+
+def test_a_pool_may_get_its_kind_from_an_edge_that_was_connected(tmp_path: Path) -> None:
+    net = ss.Network((1, 4, 4))
+    net.add(ss.Add(), "mix")
+    net.add(ss.CurrentMaxPool2d(2), "mp")
+    net.add(ss.IF(), "if", "input")
+    net.add(ss.Scale(2.0), "cur", "input")
+    net.connect("cur", "mix", delay=1)
+    net.connect("if", "mix")
+    net.save(tmp_path / "net.spikesim")
+    assert_equal(ss.load(tmp_path / "net.spikesim"), net)
+
+
 # paths
+
+
+def test_paths_of_bytes(bundle: Path) -> None:
+    path = os.fsencode(bundle)
+    assert_equal(ss.load(path), network())
+    ss.load(path).save(path)
+    assert_equal(ss.load(bundle), network())
+    with pytest.raises(TypeError, match="int"):
+        ss.load(3)  # type: ignore[arg-type]
 
 
 def test_paths_that_are_no_bundles(tmp_path: Path) -> None:
@@ -196,6 +249,80 @@ def test_the_content_decides_not_the_name(bundle: Path, tmp_path: Path) -> None:
 
 
 # saving
+
+
+def nested(levels: int) -> dict[str, Any]:
+    meta: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        meta = {"x": meta}
+    return meta
+
+
+@pytest.mark.parametrize("neuron", [False, True])
+def test_meta_nests_as_deep_as_a_reader_allows(neuron: bool, tmp_path: Path) -> None:
+    path = tmp_path / "net.spikesim"
+
+    def of(levels: int) -> ss.Network:
+        net = ss.Network((2,), meta={} if neuron else nested(levels))
+        net.add(ss.IF(meta=nested(levels) if neuron else {}), "if")
+        return net
+
+    most = 61 if neuron else 63
+    of(most).save(path)
+    assert_equal(ss.load(path), of(most))
+    assert_equal(pickle.loads(pickle.dumps(of(most))), of(most))
+    before = path.read_bytes()
+    for levels in [most + 1, 100, 200, 3000]:
+        with pytest.raises(GraphError, match="meta"):
+            of(levels).save(path)
+        with pytest.raises(GraphError, match="meta"):
+            pickle.dumps(of(levels))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (2**64, "takes more than 64 bits"),
+        (-(2**63) - 1, "takes more than 64 bits"),
+        ([10**5000], "meta is no JSON"),
+        ({1: "a", "1": "b"}, "the key '1' is there twice"),
+        ("\ud800", "meta"),
+        ({"\ud800": 1}, "meta"),
+        (float("inf"), "meta is no JSON"),
+        (object(), "meta is no JSON"),
+    ],
+)
+def test_meta_that_would_come_back_as_another_is_not_saved(
+    value: Any, problem: str, tmp_path: Path
+) -> None:
+    net = ss.Network((2,), meta={"x": value})
+    net.add(ss.IF())
+    with pytest.raises(GraphError, match=problem):
+        net.save(tmp_path / "net.spikesim")
+    net.meta = {"x": [2**64 - 1, -(2**63), np.float64(0.1), np.arange(2)]}
+    net.save(tmp_path / "net.spikesim")
+    assert ss.load(tmp_path / "net.spikesim").meta == {"x": [2**64 - 1, -(2**63), 0.1, [0, 1]]}
+
+
+def test_a_header_longer_than_a_reader_allows_is_not_saved(tmp_path: Path) -> None:
+    net = ss.Network((2,), meta={"x": "x" * (64 << 20)})
+    net.add(ss.IF())
+    with pytest.raises(GraphError, match=r"the header has .* bytes, expected at most 67108864"):
+        net.save(tmp_path / "net.spikesim")
+    assert os.listdir(tmp_path) == []
+
+
+def test_as_many_edges_as_a_reader_allows(tmp_path: Path) -> None:
+    net = ss.Network((1,))
+    net.add(ss.Add(), "first", [("input", i % 2) for i in range(65_534)])
+    with pytest.raises(GraphError, match="more: the network would have 65537 edges, expected at"):
+        net.add(ss.Add(), "more", ["input", "input", "first"])
+    net.add(ss.Add(), "more", ["input", "first"])
+    with pytest.raises(GraphError, match="more: the network would have 65537 edges, expected at"):
+        net.connect("input", "more", delay=3)
+    net.save(tmp_path / "net.spikesim")
+    assert ss.load(tmp_path / "net.spikesim").edges == net.edges
 
 
 def test_saving_what_is_not_valid_leaves_the_file(bundle: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import importlib
 import subprocess
@@ -140,7 +141,7 @@ def test_the_readout_follows_the_output_until_it_is_set() -> None:
     assert net.readout == "count"
     net.readout = "max_v"
     assert net.readout == "max_v"
-    net.readout = None  # type: ignore[assignment]
+    net.readout = None
     assert net.readout == "count"
 
 
@@ -183,7 +184,7 @@ def test_folding_moves_consumers_and_the_output() -> None:
     op = folded.node("fc").op
     assert isinstance(op, ss.Linear)
     np.testing.assert_array_equal(op.weight, ones(2, 3))
-    np.testing.assert_array_equal(op.bias, np.float32([-0.5, -2]))
+    np.testing.assert_array_equal(op.bias, np.array([-0.5, -2], np.float32))
     assert [n.name for n in net.nodes] == ["input", "fc", "bn", "if"], "the network is as it was"
 
 
@@ -332,7 +333,7 @@ def test_sizes_are_those_of_torch(
         conv = torch.nn.functional.conv1d(
             x, torch.zeros(1, 1, kernel), stride=stride, padding=padding, dilation=dilation
         )
-        op = ss.Conv1d(ones(1, 1, kernel), None, stride, padding, dilation)
+        op: ss.ops.Op = ss.Conv1d(ones(1, 1, kernel), None, stride, padding, dilation)
         assert net.node(net.add(op, inputs="input")).shape == tuple(conv.shape[1:])
     if padding <= kernel // 2:  # what torch takes
         op = ss.AvgPool1d(kernel, stride, padding, ceil)
@@ -415,3 +416,31 @@ def test_a_delayed_loop_through_a_neuron_is_fine() -> None:
     net.connect("if", "fc", delay=2)
     net.connect("if", "fc", delay=3)
     net.validate()
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udc80"])
+def test_a_name_that_is_no_text_is_refused(name: str) -> None:
+    net = ss.Network((3,))
+    net.add(ss.IF(), "if")
+    calls: list[Callable[[], Any]] = [
+        lambda: net.add(ss.IF(), name),
+        lambda: net.add(ss.IF(), inputs=name),
+        lambda: net.add(ss.IF(), inputs=[(name, 1)]),
+        lambda: net.connect(name, "if"),
+        lambda: net.connect("if", name),
+        lambda: net.node(name),
+        lambda: setattr(net, "output", name),
+        lambda: setattr(net, "readout", name),
+    ]
+    for call in calls:
+        with pytest.raises(GraphError, match="lone surrogate"):
+            call()
+    assert [node.name for node in net.nodes] == ["input", "if"]
+
+
+@pytest.mark.parametrize("other", [ss.Network.copy, copy.copy, copy.deepcopy, ss.Network.fold])
+def test_a_copy_has_its_own_meta(other: Callable[[ss.Network], ss.Network]) -> None:
+    net = small()
+    mine = other(net)
+    mine.meta["labels"].append("c")
+    assert net.meta == {"labels": ["a", "b"]}

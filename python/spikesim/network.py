@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 Source = str | tuple[str, int]
 """A node's name, or (name, delay in steps)."""
+
+FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+_Text = TypeVar("_Text", bound=str | None)
 
 
 class Edge(NamedTuple):
@@ -174,10 +179,11 @@ class Network:
             name = self._free_name(op)
         elif not isinstance(name, str):
             raise TypeError(f"add: name is {name!r}, expected a string")
+        _text("add", name)
         sources = [_source(name, source) for source in _sources(inputs)]
         if inputs is not None and not sources:
             raise GraphError(f"{name}: inputs is empty, expected at least one; None: the last node")
-        spec = _dumps(name, op.spec())
+        spec = _dumps(name, op.spec(), around=2)
         names, delays = [src for src, _ in sources], [delay for _, delay in sources]
         self._graph.add(name, spec, op.arrays(), names, delays)
         return name
@@ -203,6 +209,8 @@ class Network:
             >>> net.edges[-1]
             Edge(src='if', dst='fc', delay=1)
         """
+        for name in (src, dst):
+            _text("connect", name)
         self._graph.connect(src, dst, _integer("connect", "delay", delay))
 
     @property
@@ -212,7 +220,7 @@ class Network:
 
     @output.setter
     def output(self, name: str) -> None:
-        self._graph.set_output(name)
+        self._graph.set_output(_text("output", name))
 
     @property
     def readout(self) -> str:
@@ -223,7 +231,7 @@ class Network:
 
     @readout.setter
     def readout(self, name: str | None) -> None:
-        self._graph.set_readout(name)
+        self._graph.set_readout(_text("readout", name))
 
     @property
     def dt(self) -> float | None:
@@ -248,7 +256,7 @@ class Network:
         Raises:
             GraphError: There is none.
         """
-        row = self._graph.node(name)
+        row = self._graph.node(_text("network", name))
         return self._nodes.get(name) or Node(self._graph, *row)
 
     @property
@@ -287,21 +295,17 @@ class Network:
             GraphError: Folded weights that float32 can't hold.
         """
         net = Network._of(self._graph.fold())
-        net.meta = dict(self.meta)
+        net.meta = copy.deepcopy(self.meta)
         return net
 
     def copy(self) -> Network:
         """A network of its own that shares the weights, which never change."""
-        net = Network._of(self._graph.clone())
-        net.meta = dict(self.meta)
-        return net
+        return self.__deepcopy__({})
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
-        import copy
-
-        net = self.copy()
+        net = Network._of(self._graph.clone())
         net.meta = copy.deepcopy(self.meta, memo)
         return net
 
@@ -310,7 +314,7 @@ class Network:
         self._graph.set_meta_json(_dumps("meta", self.meta))
         return _from_bytes, (self._graph.to_bytes(),)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: FilePath) -> None:
         """Writes a `.spikesim` bundle; a file that is there is replaced at once or not at all.
 
         Args:
@@ -318,12 +322,12 @@ class Network:
 
         Raises:
             FormatError: An extension that is not known.
-            GraphError: The network is not valid, or `meta` is not JSON.
+            GraphError: The network is not valid, or `meta` is not JSON or nests too deep.
             OSError: The file can't be written.
             UnsupportedError: NIR.
         """
         self._graph.set_meta_json(_dumps("meta", self.meta))
-        self._graph.save(os.fspath(path))
+        self._graph.save(os.fsdecode(path))
 
     def compile(
         self, precision: str = "f32", threads: int | None = None, level: str | None = None
@@ -365,7 +369,7 @@ class Network:
         return f"<Network {self.input_shape} -> {self.output_shape}, {len(self)} nodes>"
 
 
-def load(path: str | os.PathLike[str]) -> Network:
+def load(path: FilePath) -> Network:
     """Reads a network from a file.
 
     Args:
@@ -379,7 +383,7 @@ def load(path: str | os.PathLike[str]) -> Network:
         OSError: It can't be read.
         UnsupportedError: NIR.
     """
-    return Network._of(_core.Graph.load(os.fspath(path)))
+    return Network._of(_core.Graph.load(os.fsdecode(path)))
 
 
 def _from_bytes(bundle: bytes) -> Network:
@@ -416,18 +420,66 @@ def _is_delayed(inputs: Any) -> bool:
 
 def _source(place: str, source: Any) -> tuple[str, int]:
     if isinstance(source, str):
-        return source, 0
+        return _text(place, source), 0
     if _is_delayed(source):
-        return source[0], _integer(place, "delay", source[1])
+        return _text(place, source[0]), _integer(place, "delay", source[1])
     raise TypeError(f"{place}: an input is {source!r}, expected a name or (name, delay)")
 
 
-def _dumps(place: str, value: Any) -> str:
-    """`value` as JSON; NumPy's numbers and arrays are taken as what they hold."""
+_MAX_DEPTH = 64
+"""Deepest nesting of a file's header."""
+
+
+def _dumps(place: str, value: Any, around: int = 1) -> str:
+    """`value` as JSON; NumPy's numbers and arrays are taken as what they hold. In a file there
+    are `around` levels around it."""
     try:
-        return json.dumps(value, allow_nan=False, default=_plain)
+        text = json.dumps(value, allow_nan=False, default=_plain)
+        # What a reader would not get back as it was: see the two functions.
+        level = [json.loads(text, parse_int=_word, object_pairs_hook=_once)]
+        for _ in range(_MAX_DEPTH - around + 1):
+            level = [inner for outer in level for inner in _inside(outer)]
+        if level:
+            raise RecursionError
     except (TypeError, ValueError) as error:
         raise GraphError(f"{place}: meta is no JSON ({error}), expected JSON values") from error
+    except RecursionError as error:
+        problem = f"meta is nested too deep, expected at most {_MAX_DEPTH - 2 * around + 1} levels"
+        raise GraphError(f"{place}: {problem}") from error
+    return text
+
+
+def _word(digits: str) -> int:
+    """An integer that a file holds exactly; larger ones become floats in most readers."""
+    number = int(digits)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"the integer {digits} takes more than 64 bits")
+    return number
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keys that differ only as Python's, as 1 and "1"."""
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return dict(pairs)
+
+
+def _text(place: str, text: _Text) -> _Text:
+    """`text`, unless it is a string that is no Unicode text: one with a lone surrogate."""
+    try:
+        if isinstance(text, str):
+            text.encode()
+    except UnicodeEncodeError as error:
+        # ascii: not every terminal or log can take the message otherwise.
+        problem = f"the name {text!a} has a lone surrogate, expected Unicode text"
+        raise GraphError(f"{place}: {problem}") from error
+    return text
 
 
 def _plain(value: Any) -> Any:

@@ -50,6 +50,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Graph> {
 /// Header and arrays of a valid network.
 fn prepare(graph: &Graph) -> Result<(String, Vec<(String, Tensor)>)> {
     graph.validate()?;
+    bundle_header::check_depth(graph)?;
     let tensors = bundle_header::tensors(graph);
     let header = header(graph, &tensors).map_err(|message| Error::Internal { message })?;
     if header.len() as u64 > MAX_HEADER {

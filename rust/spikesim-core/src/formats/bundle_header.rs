@@ -6,16 +6,14 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::json::{self, MAX_DEPTH};
 use crate::error::{Error, Result};
-use crate::graph::build::MAX_NODES;
+use crate::graph::build::{MAX_EDGES, MAX_NODES};
 use crate::graph::spec::Arrays;
-use crate::graph::{Edge, Graph, Readout, Tensor};
+use crate::graph::{Edge, Graph, Op, Readout, Tensor};
 
 /// The format this version writes and the only one it reads.
 pub const FORMAT: u64 = 1;
-
-/// Most edges of a file.
-pub const MAX_EDGES: usize = 4 * MAX_NODES;
 
 /// What stands in a file. Everything is there, `null` where it is not declared.
 #[derive(Deserialize)]
@@ -58,6 +56,26 @@ pub fn write(graph: &Graph) -> Value {
     })
 }
 
+/// Whether the free-form objects of `graph` nest no deeper than a header that is read may.
+pub fn check_depth(graph: &Graph) -> Result<()> {
+    // The object of the header lies around the network's meta; that, the list of nodes and the
+    // node's object around a neuron's.
+    let check = |place: &str, meta: &Map<String, Value>, around: usize| {
+        let levels = MAX_DEPTH - around;
+        // The object itself is one of the levels.
+        if meta.values().all(|value| json::nests_within(value, levels - 1)) {
+            return Ok(());
+        }
+        let problem = format!("meta is nested deeper than {levels} levels, expected at most those");
+        Err(Error::graph(place, problem))
+    };
+    check("network", &graph.meta, 1)?;
+    graph.nodes().iter().try_for_each(|node| match &node.op {
+        Op::Neuron(neuron) => check(&node.name, &neuron.meta, 3),
+        _ => Ok(()),
+    })
+}
+
 /// The graph of a header; `arrays` are those of each node by name, and are used up.
 pub fn read(header: Value, mut arrays: HashMap<String, Arrays>) -> Result<Graph> {
     let bad = |problem: String| Error::graph("header", problem);
@@ -86,7 +104,8 @@ pub fn read(header: Value, mut arrays: HashMap<String, Arrays>) -> Result<Graph>
     let mut graph = input(specs.next())?;
     let incoming = edges(&header.edges, &ids)?;
     for (id, (name, spec)) in specs.enumerate().map(|(i, s)| (i + 1, s)) {
-        // Concat joins the edges it is made with; any other node is made with its first.
+        // Concat joins the edges it is made with; any other node is made with its first. What
+        // kind of value a node has depends on all of its edges, so that waits for validate().
         let concat = spec.get("kind").and_then(Value::as_str) == Some("concat");
         let mine = &incoming[id];
         let made_with = if concat { mine.len() } else { mine.len().min(1) };
@@ -96,7 +115,7 @@ pub fn read(header: Value, mut arrays: HashMap<String, Arrays>) -> Result<Graph>
             return Err(Error::graph(&name, problem));
         }
         let own = arrays.remove(&name).unwrap_or_default();
-        graph.add_spec(&name, &Value::Object(spec), own, &sources)?;
+        graph.add_spec_unchecked(&name, &Value::Object(spec), own, &sources)?;
     }
     if let Some((node, own)) = arrays.into_iter().next() {
         let name = own.into_keys().next().unwrap_or_default();

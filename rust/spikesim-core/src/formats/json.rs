@@ -15,6 +15,15 @@ pub fn strict(text: &str) -> Result<Value, String> {
     Ok(value)
 }
 
+/// Whether `value` has at most `depth` objects and lists within each other. It looks no deeper.
+pub fn nests_within(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(list) => depth > 0 && list.iter().all(|v| nests_within(v, depth - 1)),
+        Value::Object(object) => depth > 0 && object.values().all(|v| nests_within(v, depth - 1)),
+        _ => true,
+    }
+}
+
 /// A value that may nest `depth` levels.
 #[derive(Clone, Copy)]
 struct Strict {
@@ -118,6 +127,7 @@ mod tests {
             let error = strict(text).unwrap_err();
             assert!(error.contains(message), "{text}: {error}");
         }
-        assert!(strict(&("[".repeat(64) + &"]".repeat(64))).is_ok());
+        let value = strict(&("[".repeat(64) + &"]".repeat(64))).unwrap();
+        assert!(nests_within(&value, 64) && !nests_within(&value, 63));
     }
 }

@@ -10,6 +10,9 @@ pub const MAX_NAME: usize = 256;
 /// Most nodes of a network.
 pub const MAX_NODES: usize = 16_384;
 
+/// Most edges of a network.
+pub const MAX_EDGES: usize = 4 * MAX_NODES;
+
 /// Most steps a delay may have: what is in flight has to be kept.
 pub const MAX_DELAY: usize = 65_536;
 
@@ -60,6 +63,23 @@ impl Graph {
     pub(crate) fn add_from(
         &mut self,
         name: &str,
+        op: Op,
+        sources: &[(NodeId, usize)],
+    ) -> Result<NodeId> {
+        let id = self.add_unchecked(name, op, sources)?;
+        if let Err(error) = kind::check_pool(self, id) {
+            self.nodes.truncate(id);
+            self.edges.truncate(self.edges.len() - sources.len());
+            return Err(error);
+        }
+        Ok(id)
+    }
+
+    /// As [`Graph::add_from`] without the check of the kinds of values, which depends on all the
+    /// edges of the network: for a caller that adds some of them later and then validates.
+    pub(crate) fn add_unchecked(
+        &mut self,
+        name: &str,
         mut op: Op,
         sources: &[(NodeId, usize)],
     ) -> Result<NodeId> {
@@ -72,6 +92,7 @@ impl Graph {
             let problem = "is a second input, expected one; it is made with the network";
             return Err(Error::graph(name, problem));
         }
+        self.check_room(name, sources.len())?;
         for &(_, delay) in sources {
             check_delay(name, delay)?;
         }
@@ -81,14 +102,8 @@ impl Graph {
         let shape = shape::infer(name, &op, &shapes)?;
         let in_shape = shapes[0].to_vec();
         let id = self.nodes.len();
-        let edges_before = self.edges.len();
         self.nodes.push(Node { name: name.to_string(), op, in_shape, shape });
         self.edges.extend(sources.iter().map(|&(src, delay)| Edge { src, dst: id, delay }));
-        if let Err(error) = kind::check_pool(self, id) {
-            self.nodes.truncate(id);
-            self.edges.truncate(edges_before);
-            return Err(error);
-        }
         Ok(id)
     }
 
@@ -111,11 +126,23 @@ impl Graph {
             );
             return Err(Error::graph(&target.name, problem));
         }
+        self.check_room(&target.name, 1)?;
         self.check_edge(edge)?;
         self.edges.push(edge);
         if let Err(error) = validate::cycles(self).and_then(|()| kind::check_pools(self)) {
             self.edges.pop();
             return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Whether `more` edges, into `place`, are still within the limit.
+    fn check_room(&self, place: &str, more: usize) -> Result<()> {
+        let edges = self.edges.len().saturating_add(more);
+        if edges > MAX_EDGES {
+            let problem =
+                format!("the network would have {edges} edges, expected at most {MAX_EDGES}");
+            return Err(Error::graph(place, problem));
         }
         Ok(())
     }

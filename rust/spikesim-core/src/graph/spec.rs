@@ -443,6 +443,19 @@ impl Graph {
         let op = parse(name, spec, arrays, axes)?;
         self.add_from(name, op, sources)
     }
+
+    /// As [`Graph::add_spec`], but as [`Graph::add_unchecked`].
+    pub(crate) fn add_spec_unchecked(
+        &mut self,
+        name: &str,
+        spec: &Value,
+        arrays: Arrays,
+        sources: &[(NodeId, usize)],
+    ) -> Result<NodeId> {
+        let axes = self.nodes[sources[0].0].shape.len();
+        let op = parse(name, spec, arrays, axes)?;
+        self.add_unchecked(name, op, sources)
+    }
 }
 
 fn with_bias<'a>(weight: &'a Tensor, bias: &'a Option<Tensor>) -> Vec<(&'static str, &'a Tensor)> {
