@@ -13,6 +13,7 @@ pytest.importorskip("spikingjelly")
 from spikingjelly.activation_based import layer, neuron, surrogate  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from torch.nn.utils import prune  # noqa: E402
 
 import spikesim as ss  # noqa: E402
 
@@ -57,6 +58,126 @@ def branching(self: Any, x: Any) -> Any:
 
 
 MAP = (2, 4, 4)
+
+
+def hooked(kind: str, module: nn.Module) -> nn.Module:
+    """The module with a hook that doubles what goes in or comes out."""
+
+    def double(module: Any, args: Any, out: Any = None) -> Any:
+        return (2 * args[0],) if out is None else 2 * out
+
+    getattr(module, f"register_forward_{kind}")(double)
+    return module
+
+
+def pruned() -> nn.Module:
+    linear = nn.Linear(4, 2)
+    prune.l1_unstructured(linear, "weight", amount=0.5)
+    return linear
+
+
+def overridden(module: nn.Module, method: str = "forward") -> nn.Module:
+    setattr(module, method, lambda *args: args[0])
+    return module
+
+
+HOOKED = [
+    (named("fc", hooked("hook", nn.Linear(4, 2))), "fc: the forward hook double may *remove the*"),
+    (named("fc", hooked("pre_hook", nn.Linear(4, 2))), "fc: the forward pre-hook double *remove*"),
+    (named("n", hooked("hook", ss.train.IF())), "n: the forward hook double may change*"),
+    (named("n", hooked("pre_hook", neuron.IFNode())), "n: the forward pre-hook double may change*"),
+    (
+        named("n", hooked("hook", snn.Leaky(0.5, init_hidden=True))),
+        "n: the forward hook double may change*",
+    ),
+    (
+        named("part", hooked("hook", nn.Sequential(nn.Linear(4, 2)))),
+        "part: the forward hook double may change the output, expected no hook; remove the hook *",
+    ),
+    (
+        named("part", nn.Sequential(hooked("pre_hook", nn.Sequential(nn.Linear(4, 2))))),
+        "part.0: the forward pre-hook double may change*",
+    ),
+    (hooked("hook", nn.Sequential(nn.Linear(4, 2))), "Sequential: the forward hook double may *"),
+    (
+        named("part", hooked("hook", layer.SeqToANNContainer(nn.Linear(4, 2)))),
+        "part: the forward hook double may change*",
+    ),
+    (
+        named("part", layer.SeqToANNContainer(hooked("hook", nn.Linear(4, 2)))),
+        "part.0: the forward hook double may change*",
+    ),
+    (
+        named("fc", pruned()),
+        "fc: L1Unstructured prunes the weight anew at every call, expected a plain weight; "
+        'call torch.nn.utils.prune.remove(module, "weight") first',
+    ),
+    (
+        named("fc", overridden(nn.Linear(4, 2))),
+        "fc: forward was set on this Linear itself, expected the method of its class; *",
+    ),
+    (overridden(nn.Sequential(nn.Linear(4, 2))), "Sequential: forward was set on this Sequential*"),
+    (
+        named("part", overridden(nn.Sequential(nn.Linear(4, 2)))),
+        "part: forward was set on this Sequential itself*",
+    ),
+    (named("n", overridden(ss.train.IF(), "_step")), "n: _step was set on this IF itself, *"),
+    (
+        named("n", overridden(snn.Leaky(0.5, init_hidden=True), "fire")),
+        "n: fire was set on this Leaky itself, *",
+    ),
+]
+
+
+def two(body: Any) -> nn.Module:
+    """Two layers with snnTorch's neurons, whose forward is `body`."""
+    return forward(body, a=nn.Linear(4, 4), n1=snn.Leaky(0.5), b=nn.Linear(4, 4), n2=snn.Leaky(0.5))
+
+
+def shared(self: Any, x: Any, mem: Any) -> Any:
+    s1, m1 = self.n1(self.a(x), mem)
+    s2, m2 = self.n2(self.b(s1), mem)
+    return s2, m1, m2
+
+
+def swapped(self: Any, x: Any, mem1: Any, mem2: Any) -> Any:
+    s1, mem1 = self.n1(self.a(x), mem2)
+    s2, mem2 = self.n2(self.b(s1), mem1)
+    return s2, mem1, mem2
+
+
+def crossed(self: Any, x: Any, mem1: Any, mem2: Any) -> Any:
+    s1, m1 = self.n1(self.a(x), mem2)
+    s2, m2 = self.n2(self.b(s1), mem1)
+    return s2, m1, m2
+
+
+def crossed_and_lost(self: Any, x: Any, mem1: Any, mem2: Any) -> Any:
+    return self.n2(self.b(self.n1(self.a(x), mem2)[0]), mem1)[0]
+
+
+def started_crossed(self: Any, x: Any) -> Any:
+    mem1, mem2 = self.n1.init_leaky(), self.n2.init_leaky()
+    return self.n2(self.b(self.n1(self.a(x), mem2)[0]), mem1)[0]
+
+
+def started_shared(self: Any, x: Any) -> Any:
+    mem = torch.zeros(1, 4)
+    return self.n2(self.b(self.n1(self.a(x), mem)[0]), mem)[0]
+
+
+STATES = [
+    (
+        shared,
+        "n2: its membrane argument is the argument 'mem' of forward that belongs to n1, expected "
+        "a state of its own; pass each neuron the membrane that it returned itself",
+    ),
+    (swapped, "n2: its membrane argument is the state that belongs to n1, *"),
+    (crossed, "n2: its membrane argument is the argument 'mem1' of forward that belongs to n1, *"),
+    (crossed_and_lost, "n2: its membrane argument is the argument 'mem1' of forward that belon*"),
+    (started_crossed, "n1: its membrane argument is the state that belongs to n2, expected *"),
+    (started_shared, "n2: its membrane argument is the state that belongs to n1, expected *"),
+]
 LAYERS = [
     (
         named("conv2", nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect")),
@@ -250,6 +371,39 @@ def test_a_layer_or_option(model: nn.Module, shape: tuple[int, ...], message: st
 @pytest.mark.parametrize(("model", "message"), FORWARDS, ids=lambda item: None)
 def test_a_forward(model: nn.Module, message: str):
     refused(model, (4,), message)
+
+
+@pytest.mark.parametrize(("model", "message"), HOOKED, ids=lambda item: None)
+def test_a_hook_or_a_method_of_one_module(model: nn.Module, message: str):
+    refused(model, (4,), message)
+
+
+@pytest.mark.parametrize(("body", "message"), STATES, ids=lambda item: None)
+def test_a_state_that_belongs_to_another_neuron(body: Any, message: str):
+    refused(two(body), (4,), message)
+
+
+def test_a_hook_on_a_compiled_module():
+    model = torch.compile(nn.Sequential(nn.Linear(4, 2)))
+    refused(hooked("hook", model), (4,), "Sequential: the forward hook double may change*")
+
+
+def test_classes_that_change_a_step_or_a_container():
+    class Fires(snn.Leaky):
+        def fire(self, mem: Any) -> Any:
+            return 2 * super().fire(mem)
+
+    class Doubles(layer.MultiStepContainer):
+        def forward(self, x: Any) -> Any:
+            return 2 * super().forward(x)
+
+    class Steps(neuron.IFNode):
+        def single_step_forward(self, x: Any) -> Any:
+            return super().single_step_forward(2 * x)
+
+    refused(named("n", Fires(0.5, init_hidden=True)), (4,), "n: snntorch.Fires is not supported*")
+    refused(named("c", Doubles(nn.Linear(4, 4))), (4,), "c: SpikingJelly's Doubles is not *")
+    refused(named("n", Steps()), (4,), "n: SpikingJelly's Steps is not supported*")
 
 
 def test_an_own_neuron_that_changes_the_step():

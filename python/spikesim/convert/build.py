@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikesim import ops
 from spikesim.errors import UnsupportedError
@@ -18,10 +18,10 @@ from spikesim.network import Network
 
 
 class Kind(enum.IntEnum):
-    """What a value is made of; of several inputs the largest wins."""
+    """What a value is made of; of several inputs the largest wins, as in the graph's own rule."""
 
-    SPIKES = 0
-    INPUT = 1
+    INPUT = 0
+    SPIKES = 1
     CURRENTS = 2
 
 
@@ -43,11 +43,16 @@ class Membrane:
     neuron: Value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
-    """A further argument of forward(): the state of a neuron, which the network keeps itself."""
+    """A further argument of forward(): the state of a neuron, which the network keeps itself.
+
+    Each is one of its own, whatever its name: two modules may both have an argument "mem".
+    """
 
     name: str
+    # Its place among the arguments of the module that is converted; None: of one inside it.
+    position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,13 @@ class Builder:
 
     def __init__(self, input_shape: tuple[int, ...], dt: float | None) -> None:
         self.net = Network(input_shape, dt=dt)
-        self.input = Value("input", tuple(self.net.input_shape), Kind.INPUT)
+        self.input = Value("input", tuple(self.net.input_shape), Kind.INPUT, signed=True)
         self.inputs: dict[str, tuple[str, ...]] = {}
         self.libraries: set[str] = set()
+        # What neurons were given as their state, and the neuron; held, so that ids stay theirs.
+        self.states: dict[int, tuple[Any, str]] = {}
+        # The modules whose forward was traced, by path.
+        self.traced: list[tuple[str, nn.Module]] = []
         self._names = {"input"}
 
     def add(
@@ -117,6 +126,12 @@ class Builder:
         signed = bool((amplitude < 0).any())
         return self.add(op, name, value, kind=Kind.SPIKES, signed=signed)
 
+    def claim_state(self, state: Any, path: str) -> None:
+        """Notes that the neuron `path` starts its step from `state`, which must be its alone."""
+        _, owner = self.states.setdefault(id(state), (state, path))
+        if owner != path:
+            raise shared_state(path, owner, state)
+
     def ancestors(self, name: str) -> set[str]:
         """The nodes that feed `name`, directly or not."""
         found: set[str] = set()
@@ -135,6 +150,15 @@ class Builder:
             count += 1
         self._names.add(chosen)
         return chosen
+
+
+def shared_state(path: str, owner: str, state: Any) -> UnsupportedError:
+    """The error for a neuron that is given the state of another one."""
+    what = f"the argument {state.name!r} of forward" if isinstance(state, State) else "the state"
+    return UnsupportedError(
+        f"{path}: its membrane argument is {what} that belongs to {owner}, expected a state of "
+        "its own; pass each neuron the membrane that it returned itself"
+    )
 
 
 def array(tensor: Tensor | float, where: str, what: str) -> NDArray[np.float32]:

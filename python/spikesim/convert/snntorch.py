@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spikesim.convert.build import Membrane, State, Value, population
+from spikesim.convert.build import Membrane, State, Value, population, shared_state
 from spikesim.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 
 # The values of the reset_mechanism_val buffer.
 RESETS = ("subtract", "zero", "none")
+# The methods that make a step; a class that changes one is another neuron.
+STEP = ("forward", "fire", "mem_reset", "_base_state_function", "_base_sub", "_base_zero")
 
 
 def handler(module: nn.Module) -> Handler | None:
     """Reads Leaky; names the neurons that are not supported."""
     import snntorch
 
-    if isinstance(module, snntorch.Leaky) and type(module).forward is snntorch.Leaky.forward:
+    if isinstance(module, snntorch.Leaky) and all(
+        getattr(type(module), method) is getattr(snntorch.Leaky, method) for method in STEP
+    ):
         return _leaky
     if isinstance(module, snntorch.SpikingNeuron):
         return _unsupported
@@ -66,7 +70,7 @@ def _leaky(
             raise UnsupportedError(
                 f"{path}: {option} is set, expected a Leaky without it; train without {option}"
             )
-    _check_membrane(path, membrane)
+    _check_membrane(walker, module, path, membrane)
     beta: Tensor = module.beta.detach().clamp(0, 1)
     parameters = {
         "v_threshold": population(module.threshold, value.shape, path, "threshold"),
@@ -126,11 +130,23 @@ def _arguments(path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
     return value, given.get("mem")
 
 
-def _check_membrane(path: str, membrane: Any) -> None:
-    """The membrane passed in must be the state itself, or the start from zero."""
-    if membrane is None or isinstance(membrane, State):
+def _check_membrane(walker: Walker, module: nn.Module, path: str, membrane: Any) -> None:
+    """The membrane passed in must be this neuron's state itself, or its start from zero."""
+    if membrane is None:
         return
+    if isinstance(membrane, State):
+        walker.builder.claim_state(membrane, path)
+        return
+    if isinstance(membrane, Membrane):
+        raise shared_state(path, membrane.neuron.name, membrane)
     if isinstance(membrane, Tensor) and not bool(torch.count_nonzero(membrane)):
+        # init_leaky() and reset_mem() return the tensor that the neuron holds.
+        for root, parent in walker.builder.traced:
+            for name, other in parent.named_modules():
+                if other is not module and getattr(other, "mem", None) is membrane:
+                    owner = f"{root}.{name}" if root else name
+                    raise shared_state(path, owner, membrane)
+        walker.builder.claim_state(membrane, path)
         return
     raise UnsupportedError(
         f"{path}: its membrane argument is computed in forward, expected the state of the step "

@@ -54,9 +54,9 @@ def handler(module: nn.Module) -> Handler | None:
         return _unsupported_neuron
     if isinstance(module, layer.Dropout | layer.Dropout2d):
         return _dropout
-    containers = layer.SeqToANNContainer | layer.MultiStepContainer | layer.StepModeContainer
-    if isinstance(module, containers):
-        return _container
+    for known in (layer.SeqToANNContainer, layer.MultiStepContainer, layer.StepModeContainer):
+        if isinstance(module, known):
+            return _container if cls.forward is known.forward else _unsupported_layer
     for known in (getattr(layer, name) for name in LAYERS):
         if isinstance(module, known) and cls.forward is known.forward:
             return _per_step(torch_nn.reader(module))
@@ -78,7 +78,13 @@ def step_mode(module: nn.Module) -> str | None:
 
 
 def _same_step(cls: type, known: type) -> bool:
-    methods = ("forward", "single_step_functional_forward", "multi_step_functional_forward")
+    methods = (
+        "forward",
+        "single_step_forward",
+        "multi_step_forward",
+        "single_step_functional_forward",
+        "multi_step_functional_forward",
+    )
     return all(getattr(cls, method) is getattr(known, method) for method in methods)
 
 

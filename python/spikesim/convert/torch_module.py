@@ -58,6 +58,7 @@ def from_torch(
             "from_torch: reading torch modules needs torch; install spikesim[torch]"
         ) from error
     from spikesim.convert.build import Builder
+    from spikesim.convert.plain import check_hooks
     from spikesim.convert.walk import convert
 
     if not isinstance(module, torch.nn.Module):
@@ -65,6 +66,9 @@ def from_torch(
             f"from_torch: module is a {type(module).__name__}, expected a torch.nn.Module"
         )
     # torch.compile wraps the module that is meant.
-    module = getattr(module, "_orig_mod", module)
+    wrapped = getattr(module, "_orig_mod", None)
+    if wrapped is not None:
+        check_hooks(module, type(wrapped).__name__)
+        module = wrapped
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     return convert(module, Builder(shape, dt), readout)

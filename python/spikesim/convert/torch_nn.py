@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from spikesim.convert.registry import Handler
     from spikesim.convert.walk import Walker
 
-# Re-parametrisations that set `weight` anew before each call, by the class of their hook.
-WEIGHT_HOOKS = {
-    "WeightNorm": "torch.nn.utils.remove_weight_norm",
-    "SpectralNorm": "torch.nn.utils.remove_spectral_norm",
-}
-
 
 def handler(module: nn.Module) -> Handler | None:
     """Reads torch.nn's own classes, and those derived from them that keep their forward."""
@@ -69,18 +63,7 @@ def unsupported(
     )
 
 
-def _check_hooks(module: nn.Module, path: str) -> None:
-    for hook in module._forward_pre_hooks.values():
-        remove = WEIGHT_HOOKS.get(type(hook).__name__)
-        if remove is not None:
-            raise UnsupportedError(
-                f"{path}: {type(hook).__name__} sets the weight anew at every call, expected a "
-                f"plain weight; call {remove} first"
-            )
-
-
 def _weights(module: Any, path: str) -> tuple[Any, Any]:
-    _check_hooks(module, path)
     if is_lazy(module.weight):
         raise UnsupportedError(
             f"{path}: {type(module).__name__} has no weights yet, expected them; run the module "

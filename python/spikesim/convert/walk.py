@@ -12,7 +12,15 @@ import torch
 from torch import fx, nn
 
 from spikesim.convert import functional, registry
-from spikesim.convert.build import Builder, Membrane, OverTime, State, Value
+from spikesim.convert.build import (
+    Builder,
+    Membrane,
+    OverTime,
+    State,
+    Value,
+    shared_state,
+)
+from spikesim.convert.plain import check_plain
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 
@@ -30,6 +38,7 @@ def convert(module: nn.Module, builder: Builder, readout: str | None) -> Network
     with _unchanged(module):
         lead = 2 if _multi_step(module) else 1
         result = Walker(builder, lead).module(module, "", (builder.input,), {})
+    _check_order(builder, result)
     output, over_time = _output(builder, type(module).__name__, result, readout)
     builder.net.output = output.name
     builder.net.readout = readout if readout is not None else over_time
@@ -73,6 +82,7 @@ class Walker:
     ) -> Any:
         """What a module's call returns."""
         handler = registry.find(module)
+        check_plain(module, path or type(module).__name__, leaf=handler is not None)
         if handler is not None:
             # A leaf given by itself has no path.
             return handler(self, module, path or type(module).__name__.lower(), args, kwargs)
@@ -98,7 +108,7 @@ class Walker:
         self, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         where = path or type(module).__name__
-        tracer = _Tracer()
+        tracer = _Tracer(path)
         try:
             graph = tracer.trace(module)
         except UnsupportedError:
@@ -111,6 +121,7 @@ class Walker:
                 f"after the other; {ONE_STEP}"
             ) from error
         _check_calls(graph, module, path)
+        self.builder.traced.append((path, module))
         return self._interpret(graph, module, path, args, kwargs)
 
     def _interpret(
@@ -129,7 +140,7 @@ class Walker:
                 if given:
                     env[node] = given.pop(0)
                 else:
-                    env[node] = kwargs.get(name, State(name))
+                    env[node] = kwargs.get(name, State(name, None if path else len(env)))
                 continue
             node_args = fx.node.map_arg(node.args, env.__getitem__)
             node_kwargs = fx.node.map_arg(node.kwargs, env.__getitem__)
@@ -151,8 +162,9 @@ class Walker:
 class _Tracer(fx.Tracer):
     """Leaves are what an adapter knows, and whatever comes from torch.nn."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
         super().__init__()
+        self.path = path
         self.failed = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -163,6 +175,9 @@ class _Tracer(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
+        # The containers on the way: the walker meets the leaves alone.
+        if not self.is_leaf_module(m, ""):
+            check_plain(m, _join(self.path, self.path_of_module(m)), leaf=False)
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:
@@ -260,6 +275,26 @@ def _output(
             )
         return outer[0].value, outer[0].readout
     return _node(outer[0]), None
+
+
+def _check_order(builder: Builder, result: Any) -> None:
+    """The states that forward takes must be, in their order, those that it returns.
+
+    Where it does not return them all, they are taken to be in the order of the calls.
+    """
+    taken = [
+        (state.position, state, path)
+        for state, path in builder.states.values()
+        if isinstance(state, State) and state.position is not None
+    ]
+    calls = [path for _, _, path in taken]
+    taken.sort(key=lambda item: item[0])
+    returned = [item.neuron.name for item in _flat(result) if isinstance(item, Membrane)]
+    returned = [path for path in dict.fromkeys(returned) if path in calls]
+    expected = returned if len(returned) == len(calls) else calls
+    for (_, state, path), owner in zip(taken, expected, strict=True):
+        if path != owner:
+            raise shared_state(path, owner, state)
 
 
 def _node(item: Value | OverTime) -> Value:
