@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from spikesim.network import Network
 
 _RECORDABLE = ("spikes", "v", "current")
-_MOST_THREADS = 1024
 
 #: `progress`: off, a bar on stderr, or a function of (sample-steps done, in all).
 Progress = bool | Callable[[int, int], None]
@@ -39,7 +38,7 @@ def compile_network(
     knob = knobs.read()
     threads = threads if threads is not None else knob.threads
     if threads is not None:
-        threads = _whole("compile", "threads", threads, _MOST_THREADS)
+        threads = _whole("compile", "threads", threads, knobs.MOST_THREADS)
     level = level if level is not None else knob.level
     if level is not None and not isinstance(level, str):
         raise InputError(f"compile: level is {level!r}, expected a name or None")
