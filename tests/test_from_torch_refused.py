@@ -323,6 +323,10 @@ FORWARDS = [
         "getitem: indexes the output of a layer, expected it whole; *",
     ),
     (
+        forward(lambda self, x, m: self.n(x, m[0])[0], n=snn.Leaky(0.5)),
+        "getitem: indexes the argument 'm' of forward, expected one argument for each state",
+    ),
+    (
         forward(lambda self, x: torch.tanh(self.n(x)[1]), n=snn.Leaky(0.5)),
         "tanh: tanh() uses the membrane of n, expected its spikes alone; *",
     ),

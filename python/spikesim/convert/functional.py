@@ -244,6 +244,10 @@ def _getitem(call: Call) -> Any:
             "indexes the output of a layer, expected it whole; leave a loop over time to the "
             "network's run"
         )
+    if isinstance(item, State):
+        raise call.refused(
+            f"indexes the argument {item.name!r} of forward, expected one argument for each state"
+        )
     return item[index]
 
 
