@@ -126,18 +126,27 @@ def _shown(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _steps(n_steps: Any) -> int:
+def whole_number(place: str, name: str, value: Any, most: int | None = None) -> int:
+    """A whole number of at least 1 (and at most `most`), Python's or NumPy's.
+
+    Raises:
+        InputError: Anything else.
+    """
     try:
-        if isinstance(n_steps, bool | np.bool_):
+        if isinstance(value, bool | np.bool_):
             raise TypeError
-        steps = operator.index(n_steps)
+        number = operator.index(value)
     except TypeError:
-        raise InputError(f"run: n_steps is {n_steps!r}, expected a whole number") from None
-    if steps < 1:
-        raise InputError(f"run: n_steps is {steps}, expected at least 1")
-    if steps > _MOST_STEPS:
-        raise InputError(f"run: n_steps is {steps}, expected at most {_MOST_STEPS}")
-    return steps
+        raise InputError(f"{place}: {name} is {value!r}, expected a whole number") from None
+    if number < 1:
+        raise InputError(f"{place}: {name} is {number}, expected at least 1")
+    if most is not None and number > most:
+        raise InputError(f"{place}: {name} is {number}, expected at most {most}")
+    return number
+
+
+def _steps(n_steps: Any) -> int:
+    return whole_number("run", "n_steps", n_steps, _MOST_STEPS)
 
 
 def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:

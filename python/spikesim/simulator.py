@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim import _core, knobs
-from spikesim._inputs import prepare
+from spikesim._inputs import prepare, whole_number
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.result import Counts, Result, SpikeRaster
 
@@ -38,7 +37,7 @@ def compile_network(
     knob = knobs.read()
     threads = threads if threads is not None else knob.threads
     if threads is not None:
-        threads = _whole("compile", "threads", threads, knobs.MOST_THREADS)
+        threads = whole_number("compile", "threads", threads, knobs.MOST_THREADS)
     level = level if level is not None else knob.level
     if level is not None and not isinstance(level, str):
         raise InputError(f"compile: level is {level!r}, expected a name or None")
@@ -119,7 +118,7 @@ class Simulator:
         wanted = _record(record)
         values, constant, steps, samples = prepare(x, self._input_shape, n_steps, layout)
         if batch_size is not None:
-            batch_size = min(_whole("run", "batch_size", batch_size), samples)
+            batch_size = min(whole_number("run", "batch_size", batch_size), samples)
         flags = ("spikes" in wanted, "v" in wanted, "current" in wanted)
         each = dict.fromkeys(self._shapes, flags) if any(flags) else {}
         with _progress(progress, samples * steps) as tell:
@@ -176,20 +175,6 @@ class Simulator:
             except (TypeError, ValueError) as error:
                 raise InputError(f"state_dict: {name} is no array of numbers ({error})") from error
         self._core.load_state(arrays)
-
-
-def _whole(place: str, name: str, value: Any, most: int | None = None) -> int:
-    """A whole number of at least 1 (and at most `most`)."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise InputError(f"{place}: {name} is {value!r}, expected a whole number") from None
-    if number < 1 or (most is not None and number > most):
-        bounds = "at least 1" if most is None else f"1 to {most}"
-        raise InputError(f"{place}: {name} is {number}, expected {bounds}")
-    return number
 
 
 def _record(record: str | Iterable[str]) -> set[str]:

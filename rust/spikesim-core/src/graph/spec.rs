@@ -439,8 +439,7 @@ impl Graph {
         arrays: Arrays,
         sources: &[(NodeId, usize)],
     ) -> Result<NodeId> {
-        let axes = self.nodes[sources[0].0].shape.len();
-        let op = parse(name, spec, arrays, axes)?;
+        let op = self.parse_fed_by(name, spec, arrays, sources)?;
         self.add_from(name, op, sources)
     }
 
@@ -452,9 +451,21 @@ impl Graph {
         arrays: Arrays,
         sources: &[(NodeId, usize)],
     ) -> Result<NodeId> {
-        let axes = self.nodes[sources[0].0].shape.len();
-        let op = parse(name, spec, arrays, axes)?;
+        let op = self.parse_fed_by(name, spec, arrays, sources)?;
         self.add_unchecked(name, op, sources)
+    }
+}
+
+impl Graph {
+    /// What `spec` describes as a node fed by `sources`: its axes are those of the first one.
+    fn parse_fed_by(
+        &self,
+        name: &str,
+        spec: &Value,
+        arrays: Arrays,
+        sources: &[(NodeId, usize)],
+    ) -> Result<Op> {
+        parse(name, spec, arrays, self.nodes[sources[0].0].shape.len())
     }
 }
 

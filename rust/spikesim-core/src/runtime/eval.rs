@@ -26,13 +26,10 @@ impl Group<'_> {
                 node.history == 0 && !node.edges.is_empty() && node.edges.iter().all(fixed);
             for t in steps.clone() {
                 self.shared.control.check()?;
-                let cost = if out.constant && out.rows() > 0 {
-                    self.scale_cost(node, s, t)
-                } else {
+                if !out.constant || out.rows() == 0 {
                     step(node, &self.values, s, t, &mut self.scratch, &mut out);
-                    self.scale_cost(node, s, t)
-                };
-                if let Some(cost) = cost {
+                }
+                if let Some(cost) = self.scale_cost(node, s, t) {
                     let at = self.first_step + t;
                     self.tallies[s][id].add(at, cost, !out.constant || at == 0);
                 }

@@ -82,7 +82,7 @@ pub(super) struct Group<'a> {
     /// `[sample][node]`.
     pub(super) tallies: Vec<Vec<Tally>>,
     pub(super) records: Vec<SampleRecords>,
-    pub(super) readouts: Vec<Option<Accumulator>>,
+    pub(super) readouts: Vec<Accumulator>,
     pub(super) scratch: Scratch,
 }
 
@@ -119,7 +119,7 @@ impl<'a> Group<'a> {
             first_step: 0,
             tallies: vec![tallies; samples],
             records: vec![SampleRecords::default(); samples],
-            readouts: (0..samples).map(|_| Some(Accumulator::new(plan, steps))).collect(),
+            readouts: vec![Accumulator::new(plan, steps); samples],
             scratch: Scratch::default(),
         }
     }
@@ -138,11 +138,8 @@ impl<'a> Group<'a> {
             self.first_step += chunk;
             self.shared.control.advance((chunk * self.samples()) as u64);
         }
-        let outputs = self
-            .readouts
-            .into_iter()
-            .map(|readout| readout.map_or_else(Vec::new, |r| r.finish(self.shared.plan)))
-            .collect();
+        let outputs =
+            self.readouts.into_iter().map(|readout| readout.finish(self.shared.plan)).collect();
         Ok(GroupResult { tallies: self.tallies, records: self.records, outputs })
     }
 
@@ -258,7 +255,6 @@ impl<'a> Group<'a> {
     fn read_values(&mut self, steps: usize) {
         let id = self.shared.plan.output;
         for (value, readout) in self.values[id].iter().zip(&mut self.readouts) {
-            let Some(readout) = readout else { continue };
             (0..steps).for_each(|t| readout.value(value, value.row(t, 0)));
         }
     }

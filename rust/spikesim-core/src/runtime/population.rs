@@ -268,9 +268,8 @@ impl Group<'_> {
                 let record = self.records[s].spikes.entry(id).or_default();
                 record.push_step(dims, masks, mask_stride, width, count);
             }
-            if let Some(readout) = &mut self.readouts[s]
-                && self.shared.plan.output == id
-            {
+            if self.shared.plan.output == id {
+                let readout = &mut self.readouts[s];
                 readout.spikes(at, dims, masks, mask_stride, width, count);
             }
         }
@@ -282,9 +281,8 @@ impl Group<'_> {
             let raster = self.records[s].current.entry(id).or_default();
             append_raster(raster, &out.x, extent.steps, width, dims);
         }
-        if let Some(readout) = &mut self.readouts[s]
-            && self.shared.plan.output == id
-        {
+        if self.shared.plan.output == id {
+            let readout = &mut self.readouts[s];
             let state = &self.states[s].nodes[id].v;
             readout.membranes(state, &out.v, extent.steps, width, dims);
         }
