@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from spikesim import ops
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
+from spikesim.ops.neurons import Model
 
 
 class Kind(enum.IntEnum):
@@ -103,14 +104,14 @@ class Builder:
 
     def neuron(
         self,
-        model: Literal["IF", "LIF"],
+        model: Model,
         name: str,
         value: Value,
         parameters: Mapping[str, NDArray[np.float32]],
         rules: Mapping[str, Any],
         meta: Mapping[str, Any],
     ) -> Value:
-        """Adds a population of spiking neurons.
+        """Adds a population; one with `spikes="none"` gives currents.
 
         Args:
             model: display name.
@@ -122,9 +123,27 @@ class Builder:
         """
         fields: dict[str, Any] = {**parameters, **rules}
         op = ops.Neuron(**fields, model=model, meta=meta)
-        amplitude = np.asarray(parameters.get("spike_amplitude", 1.0))
-        signed = bool((amplitude < 0).any())
+        if op.spikes == "none":
+            return self.current(op, name, value)
+        signed = op.spikes == "signed" or bool((op.spike_amplitude < 0).any())
         return self.add(op, name, value, kind=Kind.SPIKES, signed=signed)
+
+    def recurrent(
+        self, population: Value, op: Any, name: str, *, enters: int = 1, leaves: int = 0
+    ) -> None:
+        """Adds a layer through which a population hears itself.
+
+        Args:
+            population: whose output it takes.
+            op: a node that keeps the shape.
+            name: its name.
+            enters: delay of the edge into it. With 1 (and `leaves` 0) its bias acts at step 0.
+            leaves: delay of the edge from it to the population. With 1 (and `enters` 0) nothing
+                of it acts at step 0.
+        """
+        name = self._unique(name)
+        self.net.add(op, name, (population.name, enters))
+        self.net.connect(name, population.name, leaves)
 
     def claim_state(self, state: Any, path: str) -> None:
         """Notes that the neuron `path` starts its step from `state`, which must be its alone."""
