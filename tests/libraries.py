@@ -1,10 +1,8 @@
-"""Running other libraries' models step by step, and comparing with what spikesim makes of them."""
+"""Running other libraries' models, and demanding that spikesim makes the same of them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,34 +12,13 @@ from torch import nn
 
 import spikesim as ss
 from engines import Engine, Outcome, Reference
+from spikesim.conformance import BAR as BAR  # for the tests of recorded cases
+from spikesim.conformance.compare import compare
+from spikesim.conformance.live import recording, sequence, stepwise
+from spikesim.conformance.trace import Trace
 
-# How far membranes may be apart where sums are rounded: |Δv| ≤ BAR·(1 + max|v|).
-BAR = 2e-5
-
-
-@dataclass
-class Trace:
-    """What a library's model did: (T, N, *shape) by neuron module."""
-
-    out: NDArray[np.float32]
-    spikes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    v: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-
-def neuron_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The neuron modules of a model, whichever library they are of."""
-    import snntorch
-    from spikingjelly.activation_based import neuron
-
-    kinds = (snntorch.SpikingNeuron, neuron.BaseNode, ss.train.SpikingModule)
-    for name, module in model.named_modules():
-        if isinstance(module, kinds):
-            yield name, module
-
-
-def membrane(module: Any) -> torch.Tensor:
-    """The state after a step."""
-    return module.mem if hasattr(module, "mem") else module.v
+#: Verdicts that no difference but rounding explains.
+PASSES = ("equal", "within rounding", "silent")
 
 
 def run_library(
@@ -50,82 +27,31 @@ def run_library(
     """Runs a single-step model on a raster (T, N, …) from its start, recording every neuron.
 
     Args:
-        model: the model; its state is reset before and after.
+        model: the model; its state is left as it was.
         x: the input.
         call: how one step is computed, `call(model, x[t])`; default `model(x[t])`.
     """
-    step = call or (lambda m, now: m(now))
-    with recording(model) as trace, torch.no_grad():
-        for now in torch.from_numpy(x):
-            out = step(model, now)
-            trace.outs.append((out[0] if isinstance(out, tuple) else out).clone())
-    return trace.finished()
+    return _recorded(
+        model, x, lambda m, values: stepwise(m, values, call or (lambda m, now: m(now)))
+    )
 
 
 def run_multi_step(model: nn.Module, x: NDArray[np.float32]) -> Trace:
     """Runs a multi-step model of SpikingJelly or spikesim on (T, N, …)."""
-    with recording(model) as trace, torch.no_grad():
-        out = model(torch.from_numpy(x)).numpy()
-    done = trace.finished()
-    return Trace(out, done.spikes, done.v)
+    return _recorded(model, x, sequence)
 
 
-class Recorder:
-    """Collects what neurons return and hold, call by call."""
-
-    def __init__(self) -> None:
-        self.outs: list[torch.Tensor] = []
-        self.spikes: dict[str, list[torch.Tensor]] = {}
-        self.v: dict[str, list[torch.Tensor]] = {}
-
-    def add(self, name: str, module: Any, out: Any) -> None:
-        """One call of a neuron module: a step, or all of them."""
-        spikes = out[0] if isinstance(out, tuple) else out
+def _recorded(model: nn.Module, x: NDArray[np.float32], run: Callable[..., torch.Tensor]) -> Trace:
+    with recording(model, x.shape[1]) as recorder:
+        out = run(model, torch.from_numpy(x))
+    trace = Trace(out=out.numpy())
+    for name, spikes in recorder.joined("out").items():
         # As numbers of spikes, like everywhere in spikesim's records.
-        spikes = spikes / getattr(module, "graded_spikes_factor", 1.0)
-        many = getattr(module, "step_mode", "s") == "m"
-        v = getattr(module, "v_seq", None) if many else membrane(module)
-        # Copied: a forward may add to its spikes in place.
-        self.spikes.setdefault(name, []).append(spikes.clone() if many else spikes[None].clone())
-        if v is not None:
-            self.v.setdefault(name, []).append(v.clone() if many else v[None].clone())
-
-    def finished(self) -> Trace:
-        """Steps joined."""
-        out = torch.stack(self.outs).numpy() if self.outs else np.zeros(0, np.float32)
-        spikes = {name: torch.cat(items).numpy() for name, items in self.spikes.items()}
-        v = {name: torch.cat(items).numpy() for name, items in self.v.items()}
-        return Trace(out, spikes, v)
-
-
-@contextlib.contextmanager
-def recording(model: nn.Module) -> Iterator[Recorder]:
-    """Records every neuron of a model from its start, and leaves it at its start."""
-    recorder = Recorder()
-    reset(model)
-    hooks = []
-    for name, module in neuron_modules(model):
-        if getattr(module, "step_mode", "s") == "m" and hasattr(module, "store_v_seq"):
-            module.store_v_seq = True
-        hooks.append(
-            module.register_forward_hook(lambda m, _, out, name=name: recorder.add(name, m, out))
-        )
-    yield recorder
-    for hook in hooks:
-        hook.remove()
-    reset(model)
-
-
-def reset(model: nn.Module) -> None:
-    """Every neuron back to its start."""
-    for _, module in neuron_modules(model):
-        if hasattr(module, "reset_mem"):
-            module.reset_mem()
-            module.mem = torch.zeros(0)
-        elif hasattr(module, "reset_state"):
-            module.reset_state()
-        else:
-            module.reset()
+        factor = getattr(model.get_submodule(name), "graded_spikes_factor", 1.0)
+        trace.spikes[name] = (spikes / factor).detach().numpy()
+    trace.v = {name: v.numpy() for name, v in recorder.joined("v").items()}
+    trace.current = {name: v.numpy() for name, v in recorder.joined("current").items()}
+    return trace
 
 
 def outcomes(net: ss.Network, x: NDArray[np.float32]) -> list[tuple[str, Outcome]]:
@@ -146,74 +72,22 @@ def assert_equal(net: ss.Network, x: NDArray[np.float32], trace: Trace) -> None:
 def assert_within_margin(net: ss.Network, x: NDArray[np.float32], trace: Trace) -> float:
     """Spikes equal but where a membrane lies within rounding of its threshold.
 
-    A sample is followed up to its first step with a difference. Before that step membranes must
-    be within BAR; in it, every neuron that differs in the first layer that does must have been
-    within BAR of its threshold.
+    The package's own comparison: a sample is followed up to its first step with a difference.
+    Before that step membranes must be within BAR; in it, every neuron that differs in the first
+    layer that does must have been within BAR of its threshold. What follows is another history.
 
     Returns:
         The fraction of (step, sample) pairs that were held.
     """
     held = 0.0
-    for _, got in outcomes(net, x):
-        steps, samples = x.shape[:2]
-        layers = [n.name for n in net.nodes if n.name in trace.spikes]
-        assert got.spikes.keys() == set(layers)
-        for sample in range(samples):
-            until = steps
-            for t in range(steps):
-                if any(
-                    (got.spikes[k][t, sample] != trace.spikes[k][t, sample]).any() for k in layers
-                ):
-                    until = t
-                    break
-            for name in trace.v:
-                ours, theirs = got.v[name][:until, sample], trace.v[name][:until, sample]
-                scale = 1 + np.abs(theirs).max(initial=0)
-                assert np.abs(ours - theirs).max(initial=0) <= BAR * scale, name
-            if until < steps:
-                _assert_margin(net, got, trace, layers, until, sample)
-            held += until
-    return held / (2 * x.shape[0] * x.shape[1])
-
-
-def _assert_margin(
-    net: ss.Network, got: Outcome, trace: Trace, layers: list[str], t: int, sample: int
-) -> None:
-    for name in layers:
-        differs = got.spikes[name][t, sample] != trace.spikes[name][t, sample]
-        if not differs.any():
-            continue
-        op: Any = net.node(name).op
-        before = got.v[name][t - 1, sample] if t else spread(op.v0, differs.shape)
-        h = integrated(op, before, got.current[name][t, sample])
-        theta = spread(op.v_threshold, differs.shape)
-        distance = np.abs(h - theta)[differs].max()
-        assert distance <= BAR * (1 + np.abs(h).max()), f"{name}: differs {distance} off θ"
-        return
-
-
-def spread(parameter: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A neuron parameter for every neuron; a vector is one value a channel."""
-    values = np.asarray(parameter, np.float64)
-    if values.ndim == 1:
-        values = values.reshape(-1, *(1 for _ in shape[1:]))
-    return np.broadcast_to(values, shape)
-
-
-def integrated(op: Any, v: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:
-    """The membrane that meets the threshold (S3), in double precision, for order A."""
-
-    def field_of(name: str) -> NDArray[np.float64]:
-        return spread(getattr(op, name), x.shape)
-
-    v = v.astype(np.float64)
-    theta = field_of("v_threshold")
-    rho = v >= theta if op.fires == ">=" else v > theta
-    lowered = v - theta if op.reset == "subtract" else field_of("v_reset")
-    if op.reset_timing == "next_step_before":
-        v = np.where(rho, lowered, v)
-    leak = field_of("v_leak")
-    h = leak + field_of("alpha_mem") * (v - leak) + field_of("gain") * x
-    if op.reset_timing in ("next_step_after", "same_step_guarded"):
-        h = np.where(rho, h - theta, h)
-    return h
+    for engine, got in outcomes(net, x):
+        layers = {n.name for n in net.nodes if n.name in trace.spikes}
+        assert got.spikes.keys() == layers
+        rows = compare(net, Trace(got.spikes, got.v, got.current), trace)
+        failed = [row for row in rows if row.verdict not in PASSES]
+        assert not failed, f"{engine}: {failed}"
+        parted = np.zeros(x.shape[:2], bool)
+        for name, spikes in trace.spikes.items():
+            parted |= (got.spikes[name] != spikes).reshape(*x.shape[:2], -1).any(2)
+        held += float((~np.logical_or.accumulate(parted, axis=0)).mean()) / 2
+    return held

@@ -40,16 +40,26 @@ PYTHON_ORDER: list[set[str]] = [
     {"network"},
     {"reference", "train"},
     {"convert"},
-    {"models"},
+    {"models", "conformance"},
     {"cli"},
     {"__main__"},
 ]
 
 #: Libraries that are not run-time dependencies of everything, and the modules that need them.
 ONLY_IN: dict[str, tuple[str, ...]] = {
-    "torch": ("reference/", "train/", "convert/", "models/", "data/make_digits.py", "cli/demo.py"),
-    "snntorch": ("convert/",),
-    "spikingjelly": ("convert/",),
+    "torch": (
+        "reference/",
+        "train/",
+        "convert/",
+        "models/",
+        "conformance/",
+        "data/make_digits.py",
+        "cli/demo.py",
+    ),
+    "snntorch": ("convert/", "conformance/"),
+    "spikingjelly": ("convert/", "conformance/"),
+    "norse": ("conformance/",),
+    "sinabs": ("conformance/",),
     "sklearn": ("data/make_digits.py",),
     "matplotlib": ("energy/report.py", "energy/plot.py"),
     "typer": ("cli/",),

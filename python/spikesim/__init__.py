@@ -45,7 +45,7 @@ from spikesim.ops import (
 )
 
 if TYPE_CHECKING:
-    from spikesim import convert, data, energy, models, reference, train
+    from spikesim import conformance, convert, data, energy, models, reference, train
     from spikesim.convert import from_torch
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
@@ -56,6 +56,7 @@ _LAZY = {
     "Result": "spikesim.result",
     "Simulator": "spikesim.simulator",
     "SpikeRaster": "spikesim.result",
+    "conformance": "spikesim.conformance",
     "convert": "spikesim.convert",
     "data": "spikesim.data",
     "energy": "spikesim.energy",
@@ -99,6 +100,7 @@ __all__ = [
     "SumPool2d",
     "Upsample",
     "__version__",
+    "conformance",
     "convert",
     "data",
     "energy",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikesim import knobs
+from spikesim.cli import conformance as with_library
 from spikesim.cli.output import Json, print_facts, print_json
 from spikesim.cli.version import version, version_of
 from spikesim.errors import UnsupportedError
@@ -25,9 +26,18 @@ def info(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL", help="A model to describe.")
     ] = None,
+    conformance: with_library.Asked = False,
+    against: with_library.Against = None,
+    traces_of: with_library.TracesOf = None,
+    steps: with_library.Steps = None,
+    samples: with_library.Samples = None,
+    seed: with_library.Seed = None,
     json: Json = False,
 ) -> None:
-    """Show CPU level, threads, versions and knobs; with a model, its layers and their rules."""
+    """Show CPU level, threads, versions and knobs; with a model, its layers and their rules.
+
+    With --conformance the exit code is 1 where model and original differ beyond rounding.
+    """
     report = _installation()
     net = None
     if model is not None:
@@ -35,12 +45,18 @@ def info(
 
         net = ss.load(model)
         report.update(_model(model, net))
+    options = with_library.Options(against, traces_of, steps, samples, seed)
+    found = options.check(conformance, net)
     if json:
-        print_json(report)
-        return
-    _show(report)
-    if net is not None:
-        print(f"\n{model}\n{net}")
+        print_json(report if found is None else {**report, "conformance": found.to_dict()})
+    else:
+        _show(report)
+        if net is not None:
+            print(f"\n{model}\n{net}")
+        if found is not None:
+            print(f"\n{found}")
+    if found is not None and not found.ok:
+        raise typer.Exit(with_library.DIFFERS)
 
 
 def _installation() -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""Running a library's own module from its start, and recording every neuron in it."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikesim.conformance.observers import Observer, Seen, neurons
+from spikesim.conformance.trace import Array, Trace, as_counts, heard_late, populations
+from spikesim.errors import InputError, UnsupportedError
+from spikesim.network import Network
+
+
+class Recorder:
+    """Collects what neurons are given, return and hold, call by call; (T, N, *shape) in the end."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[Seen]] = {}
+
+    def joined(self, what: str) -> dict[str, Tensor]:
+        """ "out", "v" or "current" by neuron, where every call showed it."""
+        found = {}
+        for name, calls in self.seen.items():
+            values = [getattr(call, what) for call in calls]
+            if all(value is not None for value in values):
+                found[name] = torch.cat(values)
+        return found
+
+
+@contextlib.contextmanager
+def recording(module: nn.Module, samples: int) -> Iterator[Recorder]:
+    """Records every neuron of a module from its start, and leaves the module as it was.
+
+    Args:
+        module: The model, which is not changed but for the state of its neurons while it runs.
+        samples: N, for modules that see steps and samples on one axis.
+    """
+    recorder = Recorder()
+    undo: list[Callable[[], None]] = []
+    training = [child for child in module.modules() if child.training]
+    module.eval()
+    try:
+        for name, neuron, observer in neurons(module):
+            undo.append(observer.prepare(neuron, samples))
+
+            def hook(
+                m: nn.Module, args: Any, out: Any, name: str = name, observer: Observer = observer
+            ) -> None:
+                recorder.seen.setdefault(name, []).append(observer.read(m, args, out))
+
+            undo.append(neuron.register_forward_hook(hook).remove)
+        with torch.no_grad():
+            yield recorder
+    finally:
+        for back in reversed(undo):
+            back()
+        for child in training:
+            child.training = True
+
+
+def run(
+    module: nn.Module,
+    x: Array,
+    net: Network,
+    call: Callable[[Any, Any], Any] | None = None,
+) -> Trace:
+    """What a module does with a raster (T, N, *input_shape), by the network's names.
+
+    Raises:
+        InputError: None of the module's neurons is a population of the network.
+        UnsupportedError: How it is run can't be told.
+    """
+    raster = torch.from_numpy(x)
+    with recording(module, x.shape[1]) as recorder:
+        out = (call or sequence)(module, raster)
+    # A module that is a neuron itself has no path.
+    alone = type(module).__name__.lower()
+    parts = {
+        what: {name or alone: values for name, values in recorder.joined(what).items()}
+        for what in ("out", "v", "current")
+    }
+    ops = populations(net)
+    known = [name for name in ops if name in parts["out"]]
+    if ops and not known:
+        raise InputError(
+            f"conformance: {type(module).__name__} has no neurons called "
+            f"{', '.join(ops)}, expected the module that the network was made from"
+        )
+    trace = Trace(out=out.detach().numpy() if isinstance(out, Tensor) else None)
+    loops = heard_late(net)
+    classes = {name or alone: type(m).__name__ for name, m, _ in neurons(module)}
+    for name in known:
+        trace.cells[name] = classes[name]
+        left = parts["out"][name].numpy()
+        expected = (*x.shape[:2], *net.node(name).shape)
+        if left.shape != expected:
+            raise InputError(
+                f"conformance: {name} gave {left.shape}, expected {expected}: one call a step"
+            )
+        if ops[name].spikes == "none":
+            trace.v[name] = left
+        else:
+            trace.spikes[name] = as_counts(ops[name], left)
+        if name in parts["v"]:
+            trace.v[name] = parts["v"][name].numpy()
+        # A recurrent cell adds its own spikes inside: what it was given is not all that it got.
+        if name in parts["current"] and name not in loops:
+            trace.current[name] = parts["current"][name].numpy()
+    return trace
+
+
+def sequence(module: nn.Module, raster: Tensor) -> Tensor:
+    """Runs a module on (T, N, …), the way that its library's modules are run."""
+    observers = [observer for _, _, observer in neurons(module)]
+    whole = next((o.whole for o in observers if o.whole is not None), None)
+    if whole is not None:
+        return whole(module, raster)
+    many = [m for _, m, _ in neurons(module) if getattr(m, "step_mode", "s") == "m"]
+    if many:
+        out = module(raster)
+        return out[0] if isinstance(out, tuple) else out  # type: ignore[no-any-return]
+    return stepwise(module, raster)
+
+
+def stepwise(
+    module: nn.Module, raster: Tensor, step: Callable[[nn.Module, Tensor], Any] | None = None
+) -> Tensor:
+    """Runs a single-step module step by step; what it returns beside its output is given back."""
+    states: list[Any] = [None] * _states(module)
+    outs = []
+    for now in raster:
+        out = step(module, now) if step is not None else module(now, *states)
+        if isinstance(out, tuple):
+            out, *after = out
+            if len(after) == len(states):
+                states = after
+            elif states:
+                raise UnsupportedError(
+                    f"conformance: {type(module).__name__} takes {len(states)} states and returns "
+                    f"{len(after)}, expected as many; give call"
+                )
+        # Copied: a forward may add to its spikes in place.
+        outs.append(out.clone())
+    return torch.stack(outs)
+
+
+def _states(module: nn.Module) -> int:
+    """How many arguments forward has beside its input."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(module.forward).parameters.values()
+    return sum(p.kind in kinds for p in parameters) - 1

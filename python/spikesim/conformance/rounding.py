@@ -1,0 +1,134 @@
+"""How near to its threshold a membrane was: whether rounding explains that two sides part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from spikesim.conformance.trace import Array, Wide, spread
+from spikesim.ops import Neuron
+
+#: How far membranes may be apart where sums are rounded: |Δv| ≤ BAR·(1 + max|v|).
+BAR = 2e-5
+
+
+@dataclass
+class Decisions:
+    """Of one population in one run, (T, N, *shape), float64."""
+
+    h: Wide
+    """The membrane that meets the threshold (S3)."""
+
+    theta: Wide
+    """The threshold in force."""
+
+    distance: Wide
+    """How far the membrane was from where the number of spikes changes."""
+
+    bound: Wide
+    """What counts as rounding: BAR·(1 + the largest of |h| and |x| so far, of this neuron)."""
+
+
+def bar(values: Any) -> float:
+    """The bar for values of this size."""
+    return BAR * (1 + float(np.abs(values).max(initial=0.0)))
+
+
+def bars(*values: Any) -> Wide:
+    """The bar of every neuron at every step, by the largest that its own values were so far."""
+    largest = np.maximum.reduce([np.abs(np.asarray(v, np.float64)) for v in values])
+    return BAR * (1 + np.maximum.accumulate(largest, axis=0))
+
+
+def decisions(op: Neuron, current: Array, v: Array, z: Array) -> Decisions:
+    """Works out, in double precision, every membrane that met the threshold in a run.
+
+    Each step starts from the recorded membrane of the step before; what is not recorded
+    (synaptic current, adaptation, refractory steps) is followed from the recorded input and
+    spikes.
+
+    Args:
+        op: The population.
+        current: Its input, (T, N, *shape).
+        v: Its membrane at the end of each step.
+        z: Its spikes.
+    """
+    run = _Run(op, current.shape[2:], current.shape[1])
+    h, theta, distance = (np.empty(current.shape, np.float64) for _ in range(3))
+    for t in range(len(current)):
+        before = v[t - 1] if t else np.broadcast_to(run.of("v0"), current.shape[1:])
+        h[t], theta[t], distance[t] = run.step(before.astype(np.float64), current[t], z[t])
+    return Decisions(h, theta, distance, bars(h, current))
+
+
+class _Run:
+    """What of a population's state is not recorded, step by step."""
+
+    def __init__(self, op: Neuron, shape: tuple[int, ...], samples: int) -> None:
+        self.op = op
+        self.shape = shape
+        size = (samples, *shape)
+        self.i = np.broadcast_to(self.of("i0"), size).astype(np.float64)
+        self.a = np.zeros(size)
+        self.r = np.zeros(size, np.int64)
+
+    def of(self, name: str) -> Wide:
+        """A parameter for every neuron."""
+        return spread(getattr(self.op, name), self.shape)
+
+    def step(self, before: Wide, x: Array, z: Array) -> tuple[Wide, Wide, Wide]:
+        """Membrane, threshold and distance of one step."""
+        op = self.op
+        if op.theta_plus is not None:
+            self.a = self.of("alpha_theta") * self.a
+        theta = self.of("v_threshold") + self.a
+        held = before >= theta if op.fires == ">=" else before > theta
+        late = op.reset_timing
+        v = before
+        if late == "next_step_before":
+            v = np.where(held, self._reset(v, theta), v)
+        h = self._integrated(v, x)
+        if late in ("next_step_after", "same_step_guarded"):
+            h = np.where(held, self._reset(h, theta), h)
+        if op.order == "B":
+            h = before
+        distance = self._distance(h, theta)
+        if late == "same_step_guarded":
+            # Its first test is of the membrane of the step before, and moves the second.
+            distance = np.minimum(distance, np.abs(before - theta))
+        silent = self.r > 0
+        self.r = np.where(silent, self.r - 1, self.r)
+        self.r = np.where(z != 0, op.refractory, self.r)
+        if op.theta_plus is not None:
+            self.a = self.a + self.of("theta_plus") * np.abs(z)
+        return h, theta, np.where(silent, np.inf, distance)
+
+    def _reset(self, v: Wide, theta: Wide) -> Wide:
+        if self.op.reset == "subtract":
+            return v - theta
+        return np.broadcast_to(self.of("v_reset"), v.shape) if self.op.reset == "to_value" else v
+
+    def _integrated(self, v: Wide, x: Array) -> Wide:
+        drive: Wide = x.astype(np.float64)
+        if self.op.synapse != "none":
+            alpha, w_in = self.of("alpha_syn"), self.of("w_in")
+            if self.op.synapse == "decay_first":
+                self.i = alpha * self.i + w_in * drive
+            else:
+                self.i = alpha * (self.i + w_in * drive)
+            drive = self.i
+        leak = self.of("v_leak")
+        return leak + self.of("alpha_mem") * (v - leak) + self.of("gain") * drive
+
+    def _distance(self, h: Wide, theta: Wide) -> Wide:
+        op = self.op
+        if op.spikes == "multi":
+            most = np.inf if op.max_spikes is None else op.max_spikes
+            nearest = np.clip(np.round(h / theta), 1, most)
+            return np.abs(h - nearest * theta)
+        distance: Wide = np.abs(h - theta)
+        if op.spikes == "signed":
+            distance = np.minimum(distance, np.abs(h - self.of("v_threshold_neg")))
+        return distance

@@ -1,0 +1,126 @@
+"""What one side of a comparison did, and what spikesim's side does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesim.network import Network
+from spikesim.ops import Neuron
+
+Array = NDArray[np.float32]
+Wide = NDArray[np.float64]
+
+
+@dataclass
+class Trace:
+    """T steps of N samples, by population; what a side does not show is not there."""
+
+    spikes: dict[str, Array] = field(default_factory=dict)
+    """(T, N, *shape): number of spikes, with its sign."""
+
+    v: dict[str, Array] = field(default_factory=dict)
+    """(T, N, *shape): membrane at the end of the step."""
+
+    current: dict[str, Array] = field(default_factory=dict)
+    """(T, N, *shape): summed input of the step."""
+
+    out: Array | None = None
+    """(T, N, *shape): what the output node gives."""
+
+    cells: dict[str, str] = field(default_factory=dict)
+    """What ran in the population's place."""
+
+    unsaid: dict[str, str] = field(default_factory=dict)
+    """Populations that the library has no cell for, and why."""
+
+
+def populations(net: Network) -> dict[str, Neuron]:
+    """The neuron nodes by name, in the order of declaration."""
+    return {node.name: node.op for node in net.nodes if isinstance(node.op, Neuron)}
+
+
+def run_engine(net: Network, x: Array) -> tuple[Trace, Array]:
+    """A raster (T, N, *input_shape) through the engine: the trace, and what the readout says."""
+    result = net.compile().run(x, layout="TN", record=("spikes", "v", "current"))
+    neurons = populations(net)
+    trace = Trace(
+        spikes={n: result.spikes[n].to_dense() for n, op in neurons.items() if op.spikes != "none"},
+        v={name: result.v[name] for name in neurons},
+        current={name: result.current[name] for name in neurons},
+    )
+    return trace, result.output
+
+
+def run_alone(op: Neuron, current: Array) -> Trace:
+    """One population by itself, called "n", fed with the recorded input (T, N, *shape)."""
+    net = Network(current.shape[2:])
+    net.add(op, name="n")
+    return run_engine(net, current)[0]
+
+
+def in_order(net: Network) -> list[str]:
+    """Names of the nodes, each after those that edges without delay lead to it from."""
+    before: dict[str, set[str]] = {node.name: set() for node in net.nodes}
+    for src, dst, delay in net.edges:
+        if delay == 0:
+            before[dst].add(src)
+    done: list[str] = []
+    while len(done) < len(before):
+        ready = [n for n in before if n not in done and before[n] <= set(done)]
+        done += ready
+    return done
+
+
+def upstream(net: Network) -> dict[str, set[str]]:
+    """For each node those from which it hears in the same step, directly or not."""
+    found: dict[str, set[str]] = {}
+    for name in in_order(net):
+        sources = {e.src for e in net.edges if e.dst == name and e.delay == 0}
+        found[name] = sources.union(*(found[s] for s in sources))
+    return found
+
+
+def heard_late(net: Network) -> set[str]:
+    """Populations that a loop leads back to, through no other population.
+
+    A library's recurrent cell keeps that loop inside: what is recorded as its input is not all of
+    what its membrane gets.
+    """
+    neurons = populations(net)
+    into: dict[str, list[str]] = {}
+    for src, dst, _ in net.edges:
+        into.setdefault(dst, []).append(src)
+    found = set()
+    for name in neurons:
+        todo, seen = list(into.get(name, [])), set()
+        while todo:
+            source = todo.pop()
+            if source == name:
+                found.add(name)
+                break
+            if source in seen or source in neurons:
+                continue
+            seen.add(source)
+            todo += into.get(source, [])
+    return found
+
+
+def spread(parameter: Any, shape: tuple[int, ...]) -> Wide:
+    """A neuron parameter for every neuron; `(C,)` is one value a channel (S3.1)."""
+    values = np.asarray(parameter, np.float64)
+    if values.size == 1:
+        values = values.reshape(())
+    elif values.shape != shape:
+        values = values.reshape(-1, *(1 for _ in shape[1:]))
+    return np.broadcast_to(values, shape)
+
+
+def as_counts(op: Neuron, values: Array) -> Array:
+    """Numbers of spikes from what left a population, (T, N, *shape): its amplitude taken out."""
+    amplitude = spread(op.spike_amplitude, values.shape[2:])
+    counts: Array = (values / np.where(amplitude == 0, 1, amplitude)).astype(np.float32)
+    return counts
