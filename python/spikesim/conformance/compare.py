@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from spikesim.conformance.report import Comparison, Difference, LayerReport, Verdict
 from spikesim.conformance.rounding import Decisions, bar, bars, decisions
+from spikesim.conformance.ties import Ties, ties
 from spikesim.conformance.trace import (
     Array,
     Trace,
@@ -48,8 +49,11 @@ def compare(
     for name in order:
         op = neurons[name]
         alone = None if name in loops and name not in theirs.cells else _alone(op, name, theirs)
-        size = math.prod(net.node(name).shape)
-        rows.append(_row(name, size, op, theirs, parting.end_to_end(name, op), alone))
+        shape = tuple(net.node(name).shape)
+        probe = None if name in theirs.unsaid else theirs.probes.get(name)
+        tied = None if probe is None else ties(op, shape, probe)
+        run = parting.end_to_end(name, op)
+        rows.append(_row(name, math.prod(shape), op, theirs, run, alone, tied))
     if net.output not in neurons and theirs.out is not None and readout is not None:
         rows.append(_output(net, readout, theirs.out, parting.first))
     return tuple(_settled(rows))
@@ -73,7 +77,7 @@ class _Parting:
             for name in order
             if name in theirs.spikes
         }
-        shape = next(iter(ours.v.values())).shape[:2] if ours.v else (0, 0)
+        shape = next(iter(ours.v.values())).shape[:2] if ours.v else (1, 0)
         self.steps, self.samples = shape
         # (T, N) by population.
         self.any: dict[str, Mask] = {
@@ -83,7 +87,7 @@ class _Parting:
         anywhere = np.zeros(shape, bool)
         for mask in self.any.values():
             anywhere |= mask
-        self.first = np.where(anywhere.any(0), anywhere.argmax(0), self.steps)
+        self.first = np.where(anywhere.any(0), np.argmax(anywhere, 0), self.steps)
 
     def end_to_end(self, name: str, op: Neuron) -> Comparison | None:
         """What of the difference arises in `name`, each side feeding itself."""
@@ -133,7 +137,7 @@ def _alone(op: Neuron, name: str, theirs: Trace) -> Comparison | None:
         parted = np.logical_or.accumulate(differs, axis=0)
         roots = differs & ~np.concatenate([np.zeros_like(parted[:1]), parted[:-1]])
         compared = ~parted
-    return _comparison(op, name, ours, theirs, roots, compared)
+    return _comparison(op, name, ours, theirs, roots, compared, same_input=True)
 
 
 def _different(op: Neuron, name: str, ours: Trace, theirs: Trace) -> Mask:
@@ -152,7 +156,13 @@ def _different(op: Neuron, name: str, ours: Trace, theirs: Trace) -> Mask:
 
 
 def _comparison(
-    op: Neuron, name: str, ours: Trace, theirs: Trace, roots: Mask | None, compared: Mask
+    op: Neuron,
+    name: str,
+    ours: Trace,
+    theirs: Trace,
+    roots: Mask | None,
+    compared: Mask,
+    same_input: bool = False,
 ) -> Comparison:
     """Counts, membranes where `compared`, and the margins of `roots`."""
     v, v_theirs = ours.v[name], theirs.v.get(name)
@@ -172,6 +182,9 @@ def _comparison(
         met = decisions(op, ours.current[name], v, z)
         where = np.argwhere(roots)
         outside = met.distance[roots] > met.bound[roots]
+        if same_input and max_dv == 0:
+            # No bit of any membrane differs: no rounding either, where one is the threshold.
+            outside |= met.distance[roots] == 0
         unexplained = int(outside.sum())
         shown = where[outside][0] if unexplained else where[0]
         first = _difference(tuple(int(i) for i in shown), met, z, z_theirs, v, v_theirs)
@@ -213,6 +226,7 @@ def _row(
     theirs: Trace,
     run: Comparison | None,
     alone: Comparison | None,
+    tied: Ties | None,
 ) -> LayerReport:
     verdict: Verdict
     note = ""
@@ -226,9 +240,13 @@ def _row(
         if verdict == "differs" and alone is not None and alone.verdict == "equal":
             note = "the population alone is equal: what feeds it differs"
         fired = any(r.spikes or r.spikes_theirs for r in runs)
+        if tied == "differs":
+            verdict, note = "differs", "a membrane that is the threshold fires on one side only"
         if verdict == "equal" and op.spikes != "none" and not fired:
             verdict, note = "silent", "never fired, which proves nothing"
-    return LayerReport(name, theirs.cells.get(name, "recorded"), neurons, verdict, run, alone, note)
+    return LayerReport(
+        name, theirs.cells.get(name, "recorded"), neurons, verdict, run, alone, tied, note
+    )
 
 
 def _output(net: Network, ours: Array, steps: Array, first: NDArray[Any]) -> LayerReport:

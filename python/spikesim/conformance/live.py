@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.conformance.observers import Observer, Seen, neurons
-from spikesim.conformance.trace import Array, Trace, as_counts, heard_late, populations
+from spikesim.conformance.trace import Array, Probe, Trace, as_counts, heard_late, populations
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.network import Network
+from spikesim.ops import Neuron
 
 
 class Recorder:
@@ -75,7 +76,7 @@ def run(
         InputError: None of the module's neurons is a population of the network.
         UnsupportedError: How it is run can't be told.
     """
-    raster = torch.from_numpy(x)
+    raster = torch.tensor(x)
     with recording(module, x.shape[1]) as recorder:
         out = (call or sequence)(module, raster)
     # A module that is a neuron itself has no path.
@@ -93,9 +94,9 @@ def run(
         )
     trace = Trace(out=out.detach().numpy() if isinstance(out, Tensor) else None)
     loops = heard_late(net)
-    classes = {name or alone: type(m).__name__ for name, m, _ in neurons(module)}
+    paths = {name or alone: name for name, _, _ in neurons(module)}
     for name in known:
-        trace.cells[name] = classes[name]
+        trace.cells[name] = type(module.get_submodule(paths[name])).__name__
         left = parts["out"][name].numpy()
         expected = (*x.shape[:2], *net.node(name).shape)
         if left.shape != expected:
@@ -106,12 +107,27 @@ def run(
             trace.v[name] = left
         else:
             trace.spikes[name] = as_counts(ops[name], left)
+            if name not in loops:
+                trace.probes[name] = _probe(module, paths[name], ops[name])
         if name in parts["v"]:
             trace.v[name] = parts["v"][name].numpy()
         # A recurrent cell adds its own spikes inside: what it was given is not all that it got.
         if name in parts["current"] and name not in loops:
             trace.current[name] = parts["current"][name].numpy()
     return trace
+
+
+def _probe(module: nn.Module, path: str, op: Neuron) -> Probe:
+    def probe(x: Array) -> tuple[Array, Array | None]:
+        neuron = module.get_submodule(path)
+        observer = next(o for name, _, o in neurons(module) if name == path)
+        with recording(neuron, len(x)) as recorder:
+            observer.once(neuron, torch.from_numpy(x))
+        v = recorder.joined("v").get("")
+        left = recorder.joined("out")[""].numpy()
+        return as_counts(op, left)[0], None if v is None else v[0].numpy()
+
+    return probe
 
 
 def sequence(module: nn.Module, raster: Tensor) -> Tensor:

@@ -35,6 +35,10 @@ class Observer:
         """Brings a neuron to its start; returns what undoes it."""
         raise NotImplementedError
 
+    def once(self, neuron: Any, x: Tensor) -> None:
+        """One step of a neuron by itself, (N, *shape)."""
+        neuron(x[None] if getattr(neuron, "step_mode", "s") == "m" else x)
+
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
         """What a call showed; tensors are copied, a forward may change them in place."""
         raise NotImplementedError
@@ -155,6 +159,11 @@ class _Norse(Observer):
     def prepare(self, neuron: Any, samples: int) -> Undo:
         return lambda: None
 
+    def once(self, neuron: Any, x: Tensor) -> None:
+        from norse.torch.module.snn import SNN, SNNRecurrent
+
+        neuron(x[None] if isinstance(neuron, SNN | SNNRecurrent) else x)
+
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
         from norse.torch.module.snn import SNN, SNNRecurrent
 
@@ -193,6 +202,9 @@ class _Sinabs(Observer):
                 neuron.register_buffer(name, value)
 
         return undo
+
+    def once(self, neuron: Any, x: Tensor) -> None:
+        neuron(x if hasattr(neuron, "batch_size") else x[:, None])
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
         out, x = out.detach(), args[0].detach()

@@ -11,7 +11,7 @@ from torch import Tensor
 from spikesim.conformance import cells
 from spikesim.conformance.cells.base import Cell, Step
 from spikesim.conformance.layers import Apply, layer
-from spikesim.conformance.trace import Array, Trace, in_order, populations
+from spikesim.conformance.trace import Array, Probe, Trace, in_order, populations
 from spikesim.network import Network
 from spikesim.ops import Neuron
 from spikesim.reference.sums import plain_arithmetic
@@ -34,8 +34,9 @@ def run(net: Network, x: Array, library: Callable[[str, Neuron], str]) -> Trace:
     trace = Trace()
     chosen = {name: _cell(net, name, op, library, trace) for name, op in populations(net).items()}
     trace.cells = {name: cell.label for name, cell in chosen.items()}
+    trace.probes = {name: _probe(cell) for name, cell in chosen.items()}
     with plain_arithmetic():
-        _Run(net, chosen, x.shape[1]).steps(torch.from_numpy(x), trace)
+        _Run(net, chosen, x.shape[1]).steps(torch.tensor(x), trace)
     return trace
 
 
@@ -49,6 +50,16 @@ def _cell(
     except cells.Unsayable as reason:
         trace.unsaid[name] = f"no cell of {wanted} has {reason}"
         return cells.cell("torch", op, shape)
+
+
+def _probe(cell: Cell) -> Probe:
+    def probe(x: Array) -> tuple[Array, Array | None]:
+        with torch.no_grad():
+            z, v, _ = cell.start(len(x))(torch.from_numpy(x))
+        assert z is not None
+        return z.detach().numpy(), None if v is None else v.detach().numpy()
+
+    return probe
 
 
 class _Run:

@@ -113,6 +113,9 @@ class LayerReport:
     alone: Comparison | None = None
     """Our population, fed with the input that theirs had."""
 
+    ties: Literal["equal", "differs"] | None = None
+    """Whether both test a membrane that is the threshold alike; None: it could not be tried."""
+
     note: str = ""
 
     @property
@@ -184,6 +187,7 @@ def _row(row: LayerReport) -> dict[str, Any]:
         "spikes_equal": row.equal,
         "end_to_end": _comparison(row.end_to_end),
         "alone": _comparison(row.alone),
+        "ties": row.ties,
         "note": row.note,
     }
 
@@ -206,6 +210,7 @@ _HEAD = (
     "max |Δv|",
     "bar",
     "alone",
+    "ties",
     "verdict",
 )
 
@@ -248,5 +253,5 @@ def _cells(row: LayerReport) -> tuple[str, ...]:
         )
         dv = "–" if run.max_dv is None else f"{run.max_dv:.2g}"
         numbers = (spikes, f"{run.different:,}", dv, "–" if run.bar is None else f"{run.bar:.2g}")
-    alone = "–" if row.alone is None else row.alone.verdict
-    return (row.name, row.cell, f"{row.neurons:,}", *numbers, alone, row.verdict)
+    how = ("–" if row.alone is None else row.alone.verdict, row.ties or "–", row.verdict)
+    return (row.name, row.cell, f"{row.neurons:,}", *numbers, *how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,9 @@ from spikesim.ops import Neuron
 
 Array = NDArray[np.float32]
 Wide = NDArray[np.float64]
+
+#: One step of a population from its start: inputs (K, *shape) -> spikes, membrane (None: hidden).
+Probe = Callable[[Array], tuple[Array, Array | None]]
 
 
 @dataclass
@@ -33,6 +37,9 @@ class Trace:
 
     cells: dict[str, str] = field(default_factory=dict)
     """What ran in the population's place."""
+
+    probes: dict[str, Probe] = field(default_factory=dict)
+    """Populations that can be asked for a step of their own."""
 
     unsaid: dict[str, str] = field(default_factory=dict)
     """Populations that the library has no cell for, and why."""
