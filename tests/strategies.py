@@ -307,13 +307,26 @@ class Builder:
         op = ss.Scale(self.parameter(value.shape, -1, 2))
         return self.add(op, [value], spikes=False, currents=True, clean=False)
 
+    def delay(self, value: Value) -> Value:
+        """Each element later; now and then the sum of two, or one that feeds back."""
+        others = self.like(value)
+        sources = [value]
+        if others and self.pick(True, False, False):
+            sources.append(self.draw(st.sampled_from(others)))
+        return self.add(ss.Delay(self.delays(value.shape, 0)), sources)
+
+    def delays(self, shape: tuple[int, ...], least: int) -> Any:
+        """Steps: one for all, one a channel, or one an element."""
+        form = self.pick((), shape[:1], shape)
+        return self.rng.integers(least, least + self.pick(1, 2, 4), form)
+
     def norm(self, value: Value) -> Value:
         op = self.batch_norm(value.shape[0])
         return self.add(op, [value], spikes=False, currents=True, clean=False)
 
     def block(self, value: Value) -> Value:
         """The next node or two."""
-        ways = ["neuron", "reshape", "scale", "norm"]
+        ways = ["neuron", "reshape", "scale", "norm", "delay"]
         ways += ["layer"] * 4 if value.clean or not self.exact else ["neuron"] * 4
         ways += ["pool"] * 2 if len(value.shape) > 1 else []
         way = self.pick(*ways)
