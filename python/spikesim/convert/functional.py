@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikesim import ops
-from spikesim.convert import pooling
+from spikesim.convert import pooling, products
 from spikesim.convert.build import Membrane, OverTime, State, Value
 from spikesim.errors import UnsupportedError
 
@@ -59,7 +59,9 @@ def lower(call: Call, kind: str, target: Any) -> Any:
     """
     handler = METHODS.get(target) if kind == "call_method" else FUNCTIONS.get(target)
     if handler is not None:
-        return handler(call)
+        result = handler(call)
+        if result is not NotImplemented:
+            return result
     involved = [arg for arg in _leaves((call.args, call.kwargs)) if isinstance(arg, SYMBOLIC)]
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     if not involved and kind == "call_function":
@@ -78,7 +80,7 @@ def lower(call: Call, kind: str, target: Any) -> Any:
     raise call.refused(f"{name}() is not supported, expected a layer; {advice}")
 
 
-SYMBOLIC = (Value, Membrane, State, OverTime, Lead)
+SYMBOLIC = (Value, Membrane, State, OverTime, Lead, products.Complement)
 
 NO_RELU = (
     "it is no spiking neuron: put a neuron module (spikesim.train.IF, …) in its place and train, "
@@ -320,6 +322,9 @@ FUNCTIONS: dict[Any, Callable[[Call], Any]] = {
     operator.add: _add,
     operator.iadd: _add,
     torch.add: _add,
+    operator.mul: products.product,
+    torch.mul: products.product,
+    operator.sub: products.complement,
     torch.cat: _cat,
     torch.concat: _cat,
     torch.concatenate: _cat,
@@ -340,6 +345,7 @@ FUNCTIONS: dict[Any, Callable[[Call], Any]] = {
     F.interpolate: _pool(pooling.upsample, *_UP, **_UP_DEFAULTS),
 }
 METHODS: dict[str, Callable[[Call], Any]] = {
+    "mul": products.product,
     "add": _add,
     "add_": _add,
     "flatten": _flatten,

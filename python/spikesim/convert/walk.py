@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from spikesim.convert import functional, registry
 from spikesim.convert.build import (
+    MEMBRANE,
     Builder,
     Membrane,
     OverTime,
@@ -252,7 +253,8 @@ def _output(
     items = list(_flat(result))
     values = [item for item in items if isinstance(item, Value | OverTime)]
     if not values and readout in ("last_v", "max_v"):
-        values = [item.neuron for item in items if isinstance(item, Membrane)]
+        states = [item for item in items if isinstance(item, Membrane)]
+        values = [item.neuron for item in states if item.role == MEMBRANE]
     names = {_node(item).name: item for item in values}
     # `return spk1, spk2`: what feeds another returned value is not the output.
     inner: set[str] = set()
@@ -283,18 +285,30 @@ def _check_order(builder: Builder, result: Any) -> None:
     Where it does not return them all, they are taken to be in the order of the calls.
     """
     taken = [
-        (state.position, state, path)
-        for state, path in builder.states.values()
+        (state.position, state, (path, role))
+        for state, path, role in builder.states.values()
         if isinstance(state, State) and state.position is not None
     ]
-    calls = [path for _, _, path in taken]
+    calls = [owner for _, _, owner in taken]
     taken.sort(key=lambda item: item[0])
-    returned = [item.neuron.name for item in _flat(result) if isinstance(item, Membrane)]
-    returned = [path for path in dict.fromkeys(returned) if path in calls]
-    expected = returned if len(returned) == len(calls) else calls
-    for (_, state, path), owner in zip(taken, expected, strict=True):
-        if path != owner:
-            raise shared_state(path, owner, state)
+    returned = [owner for item in _flat(result) for owner in _states(item) if owner in calls]
+    if set(returned) == set(calls):
+        # What is returned more than once (spikes: as a state and as the output) counts where it
+        # fits.
+        rest = iter(returned)
+        if all(owner in rest for _, _, owner in taken):
+            return
+        calls = list(dict.fromkeys(returned))
+    for (_, state, (path, role)), (owner, owners) in zip(taken, calls, strict=True):
+        if (path, role) != (owner, owners):
+            raise shared_state(path, owner, state, role, owners)
+
+
+def _states(item: Any) -> list[tuple[str, str]]:
+    """The neuron, and which of its states a returned item is; spikes may be one, too."""
+    if isinstance(item, Membrane):
+        return [(item.neuron.name, item.role)]
+    return [(item.name, "spikes")] if isinstance(item, Value) else []
 
 
 def _node(item: Value | OverTime) -> Value:
