@@ -35,6 +35,8 @@ class Value:
     kind: Kind
     # Whether a spike may be negative: then padding (silence) is not neutral to a maximum.
     signed: bool = False
+    # Its axes before `shape`, where they are not those of everything at its place (Walker.lead).
+    lead: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class State:
     """
 
     name: str
-    # Its place among the arguments of the module that is converted; None: of one inside it.
-    position: int | None = None
+    # Its place among the arguments of the module that is converted, and inside such an argument;
+    # None: of a module inside it.
+    position: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class Builder:
         self.input = Value("input", tuple(self.net.input_shape), Kind.INPUT, signed=True)
         self.inputs: dict[str, tuple[str, ...]] = {}
         self.libraries: set[str] = set()
+        # The module that is converted.
+        self.root: nn.Module | None = None
+        # What modules must have in common, and the one that said it first.
+        self._agreed: dict[str, tuple[Any, str]] = {}
         # What neurons were given as their state, and the neuron; held, so that ids stay theirs.
         self.states: dict[int, tuple[Any, str]] = {}
         # The modules whose forward was traced, by path.
@@ -85,22 +92,30 @@ class Builder:
         *inputs: Value,
         kind: Kind | None = None,
         signed: bool | None = None,
+        delay: int = 0,
     ) -> Value:
         """Adds a node; `kind` and `signed` default to those of its inputs."""
+        if len({value.lead for value in inputs}) > 1:
+            raise UnsupportedError(
+                f"{name}: its inputs have batch and time in one axis and in two, expected one of "
+                "both for all; flatten or unflatten one of them"
+            )
         name = self._unique(name)
         sources = [value.name for value in inputs]
-        self.net.add(op, name, sources if len(sources) > 1 else sources[0])
+        edges = [(source, delay) for source in sources]
+        self.net.add(op, name, edges if len(edges) > 1 else edges[0])
         self.inputs[name] = tuple(sources)
         return Value(
             name,
             tuple(self.net.node(name).shape),
             max(value.kind for value in inputs) if kind is None else kind,
             any(value.signed for value in inputs) if signed is None else signed,
+            inputs[0].lead,
         )
 
-    def current(self, op: Any, name: str, value: Value) -> Value:
+    def current(self, op: Any, name: str, value: Value, delay: int = 0) -> Value:
         """Adds a node with weights: its output is a current."""
-        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True)
+        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True, delay=delay)
 
     def neuron(
         self,
@@ -110,6 +125,7 @@ class Builder:
         parameters: Mapping[str, NDArray[np.float32]],
         rules: Mapping[str, Any],
         meta: Mapping[str, Any],
+        delay: int = 0,
     ) -> Value:
         """Adds a population; one with `spikes="none"` gives currents.
 
@@ -120,13 +136,14 @@ class Builder:
             parameters: the float fields of `ops.Neuron`.
             rules: its other fields.
             meta: what the numbers came from.
+            delay: steps until its input arrives.
         """
         fields: dict[str, Any] = {**parameters, **rules}
         op = ops.Neuron(**fields, model=model, meta=meta)
         if op.spikes == "none":
-            return self.current(op, name, value)
+            return self.current(op, name, value, delay)
         signed = op.spikes == "signed" or bool((op.spike_amplitude < 0).any())
-        return self.add(op, name, value, kind=Kind.SPIKES, signed=signed)
+        return self.add(op, name, value, kind=Kind.SPIKES, signed=signed, delay=delay)
 
     def recurrent(
         self, population: Value, op: Any, name: str, *, enters: int = 1, leaves: int = 0
@@ -150,6 +167,27 @@ class Builder:
         _, owner = self.states.setdefault(id(state), (state, path))
         if owner != path:
             raise shared_state(path, owner, state)
+
+    def split_state(self, state: State, path: str, count: int) -> list[State]:
+        """The parts of a state that holds those of all the modules in the container `path`."""
+        # Not as a State: what has an order among forward's arguments are its parts.
+        _, owner = self.states.setdefault(id(state), ((state,), path))
+        if owner != path:
+            raise shared_state(path, owner, state)
+        place = state.position
+        return [
+            State(f"{state.name}[{index}]", None if place is None else (*place, index))
+            for index in range(count)
+        ]
+
+    def agree(self, what: str, value: Any, path: str) -> None:
+        """Notes that `what` is `value` in the module `path`; it must be so everywhere."""
+        known, owner = self._agreed.setdefault(what, (value, path))
+        if known != value:
+            raise UnsupportedError(
+                f"{path}: {what} is {value} while that of {owner} is {known}, expected one for the "
+                "whole network"
+            )
 
     def ancestors(self, name: str) -> set[str]:
         """The nodes that feed `name`, directly or not."""
