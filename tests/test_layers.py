@@ -50,6 +50,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "torch": ("reference/", "train/", "convert/", "models/", "data/make_digits.py", "cli/demo.py"),
     "snntorch": ("convert/",),
     "spikingjelly": ("convert/",),
+    "norse": ("convert/",),
+    "sinabs": ("convert/",),
     "sklearn": ("data/make_digits.py",),
     "matplotlib": ("energy/report.py", "energy/plot.py"),
     "typer": ("cli/",),

@@ -48,6 +48,8 @@ class Value:
     signed: bool = False
     # Whether it is 0 or 1 and nothing else: then a product of two is a logical and.
     binary: bool = False
+    # Its axes before `shape`, where they are not those of everything at its place (Walker.lead).
+    lead: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,9 @@ class State:
     """
 
     name: str
-    # Its place among the arguments of the module that is converted; None: of one inside it.
-    position: int | None = None
+    # Its place among the arguments of the module that is converted, and inside such an argument;
+    # None: of a module inside it.
+    position: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,10 @@ class Builder:
         self.input = Value("input", tuple(self.net.input_shape), Kind.INPUT, signed=True)
         self.inputs: dict[str, tuple[str, ...]] = {}
         self.libraries: set[str] = set()
+        # The module that is converted.
+        self.root: nn.Module | None = None
+        # What modules must have in common, and the one that said it first.
+        self._agreed: dict[str, tuple[Any, str]] = {}
         # What neurons were given as a state, the neuron and which of its states; held, so that
         # ids stay theirs.
         self.states: dict[int, tuple[Any, str, str]] = {}
@@ -100,11 +107,18 @@ class Builder:
         *inputs: Value,
         kind: Kind | None = None,
         signed: bool | None = None,
+        delay: int = 0,
     ) -> Value:
         """Adds a node; `kind` and `signed` default to those of its inputs."""
+        if len({value.lead for value in inputs}) > 1:
+            raise UnsupportedError(
+                f"{name}: its inputs have batch and time in one axis and in two, expected one of "
+                "both for all; flatten or unflatten one of them"
+            )
         name = self._unique(name)
         sources = [value.name for value in inputs]
-        self.net.add(op, name, sources if len(sources) > 1 else sources[0])
+        edges = [(source, delay) for source in sources]
+        self.net.add(op, name, edges if len(edges) > 1 else edges[0])
         self.inputs[name] = tuple(sources)
         return Value(
             name,
@@ -112,11 +126,12 @@ class Builder:
             max(value.kind for value in inputs) if kind is None else kind,
             any(value.signed for value in inputs) if signed is None else signed,
             isinstance(op, KEEP_BINARY) and all(value.binary for value in inputs),
+            inputs[0].lead,
         )
 
-    def current(self, op: Any, name: str, value: Value) -> Value:
+    def current(self, op: Any, name: str, value: Value, delay: int = 0) -> Value:
         """Adds a node with weights: its output is a current."""
-        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True)
+        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True, delay=delay)
 
     def neuron(
         self,
@@ -126,6 +141,7 @@ class Builder:
         parameters: Mapping[str, NDArray[np.float32]],
         rules: Mapping[str, Any],
         meta: Mapping[str, Any],
+        delay: int = 0,
     ) -> Value:
         """Adds a population; one with `spikes="none"` gives currents.
 
@@ -136,17 +152,18 @@ class Builder:
             parameters: the float fields of `ops.Neuron`.
             rules: its other fields.
             meta: what the numbers came from.
+            delay: steps until its input arrives.
         """
         fields: dict[str, Any] = {**parameters, **rules}
         op = ops.Neuron(**fields, model=model, meta=meta)
         if op.spikes == "none":
-            return self.current(op, name, value)
-        return self.spiking(op, name, value)
+            return self.current(op, name, value, delay)
+        return self.spiking(op, name, value, delay=delay)
 
-    def spiking(self, op: Any, name: str, *inputs: Value) -> Value:
+    def spiking(self, op: Any, name: str, *inputs: Value, delay: int = 0) -> Value:
         """Adds a population that spikes; the sum of its inputs is its current."""
         signed = op.spikes == "signed" or bool((op.spike_amplitude < 0).any())
-        out = self.add(op, name, *inputs, kind=Kind.SPIKES, signed=signed)
+        out = self.add(op, name, *inputs, kind=Kind.SPIKES, signed=signed, delay=delay)
         binary = op.spikes == "single" and bool((op.spike_amplitude == 1).all())
         return replace(out, binary=binary)
 
@@ -193,6 +210,27 @@ class Builder:
         _, owner, owners = self.states.setdefault(id(state), (state, path, role))
         if (owner, owners) != (path, role):
             raise shared_state(path, owner, state, role, owners)
+
+    def split_state(self, state: State, path: str, count: int) -> list[State]:
+        """The parts of a state that holds those of all the modules in the container `path`."""
+        # Not as a State: what has an order among forward's arguments are its parts.
+        _, owner, _ = self.states.setdefault(id(state), ((state,), path, MEMBRANE))
+        if owner != path:
+            raise shared_state(path, owner, state)
+        place = state.position
+        return [
+            State(f"{state.name}[{index}]", None if place is None else (*place, index))
+            for index in range(count)
+        ]
+
+    def agree(self, what: str, value: Any, path: str) -> None:
+        """Notes that `what` is `value` in the module `path`; it must be so everywhere."""
+        known, owner = self._agreed.setdefault(what, (value, path))
+        if known != value:
+            raise UnsupportedError(
+                f"{path}: {what} is {value} while that of {owner} is {known}, expected one for the "
+                "whole network"
+            )
 
     def ancestors(self, name: str) -> set[str]:
         """The nodes that feed `name`, directly or not."""
