@@ -83,7 +83,7 @@ def assert_within_margin(net: ss.Network, x: NDArray[np.float32], trace: Trace) 
     for engine, got in outcomes(net, x):
         layers = {n.name for n in net.nodes if n.name in trace.spikes}
         assert got.spikes.keys() == layers
-        rows = compare(net, Trace(got.spikes, got.v, got.current), trace)
+        rows = compare(net, Trace(None, got.spikes, got.v, got.current), trace)
         failed = [row for row in rows if row.verdict not in PASSES]
         assert not failed, f"{engine}: {failed}"
         parted = np.zeros(x.shape[:2], bool)

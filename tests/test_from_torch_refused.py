@@ -214,14 +214,16 @@ LAYERS = [
         "fc: WeightNorm sets the weight anew at every call, *call torch.nn.utils.remove_weight*",
     ),
     (named("n", neuron.QIFNode()), (4,), "n: SpikingJelly's QIFNode is not supported, expected *"),
-    (named("n", neuron.ParametricLIFNode()), (4,), "n: SpikingJelly's ParametricLIFNode is not *"),
     (
         named("n", neuron.IFNode(surrogate_function=surrogate.Sigmoid(spiking=False))),
         (4,),
         "n: surrogate_function has spiking=False, expected spikes; set spiking=True",
     ),
-    (named("d", layer.Delay(1)), (4,), "d: SpikingJelly's Delay is not supported; *"),
-    (named("c", layer.WSConv2d(2, 2, 3)), MAP, "c: SpikingJelly's WSConv2d is not supported; *"),
+    (
+        named("s", layer.SynapseFilter()),
+        (4,),
+        "s: SpikingJelly's SynapseFilter is not supported, expected one of WSConv2d, *",
+    ),
     (
         named("c", layer.SeqToANNContainer(nn.Linear(4, 4), neuron.IFNode())),
         (4,),
@@ -242,7 +244,7 @@ LAYERS = [
         MAP,
         "1: axis 1 is the batch axis, expected one of a sample's",
     ),
-    (named("n", snn.Synaptic(0.5, 0.5)), (4,), "n: snntorch.Synaptic is not supported, expected*"),
+    (named("n", snn.SLSTM(4, 4)), (4,), "n: snntorch.SLSTM is not supported, expected one of Lea*"),
     (named("n", snn.Leaky(0.5, inhibition=True)), (4,), "n: inhibition is set, expected a Leaky*"),
     (
         named("n", snn.Leaky(0.5, state_quant=torch.round, init_hidden=True)),

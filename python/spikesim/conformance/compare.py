@@ -179,7 +179,7 @@ def _comparison(
         return Comparison(0, 0, 0, 0, 0, max_dv, limit, beyond, None)
     parted, unexplained, first = int(roots.sum()), 0, None
     if parted:
-        met = decisions(op, ours.current[name], v, z)
+        met = decisions(op, ours.current[name], v, z, z_theirs)
         where = np.argwhere(roots)
         outside = met.distance[roots] > met.bound[roots]
         if same_input and max_dv == 0:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikesim import ops
+from spikesim.conformance.trace import spread
 from spikesim.errors import UnsupportedError
 from spikesim.reference import layers
 from spikesim.reference.geometry import Window, as_image, paddings, pair
@@ -44,12 +45,42 @@ def layer(name: str, op: ops.Op, shape: tuple[int, ...]) -> Apply:
     if isinstance(op, ops.Concat):
         axis = op.axis % len(shape) + 1
         return lambda values: torch.cat(values, axis)
+    if isinstance(op, ops.Delay):
+        return _delay(op, shape)
     one = _single(op, shape)
     if one is None:
         raise UnsupportedError(
             f"{name}: conformance has no layer of torch for {op.kind}, expected one that it has"
         )
     return lambda values: one(reduce(torch.add, values))
+
+
+def steps_of(op: ops.Delay) -> list[int]:
+    """The numbers of steps that some element is late by, ascending."""
+    return sorted({int(d) for d in op.delay.reshape(-1)})
+
+
+def _delay(op: ops.Delay, shape: tuple[int, ...]) -> Apply:
+    """Of each edge come the values of as many steps as `steps_of` has."""
+    own = torch.tensor(spread(op.delay, shape))
+    late = steps_of(op)
+
+    def apply(values: list[Tensor]) -> Tensor:
+        edges = [values[i : i + len(late)] for i in range(0, len(values), len(late))]
+        # Each element takes the value of its own step; the others are masked out.
+        return reduce(
+            torch.add,
+            [
+                reduce(
+                    lambda kept, pair_: torch.where(own == pair_[0], pair_[1], kept),
+                    zip(late, edge, strict=True),
+                    torch.zeros_like(edge[0]),
+                )
+                for edge in edges
+            ],
+        )
+
+    return apply
 
 
 def tensor(values: Any) -> Tensor:

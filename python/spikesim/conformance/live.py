@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikesim.conformance.observers import Observer, Seen, neurons
+from spikesim.conformance.observers import Observer, Seen, holders, neurons
 from spikesim.conformance.trace import Array, Probe, Trace, as_counts, heard_late, populations
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.network import Network
@@ -46,6 +46,8 @@ def recording(module: nn.Module, samples: int) -> Iterator[Recorder]:
     training = [child for child in module.modules() if child.training]
     module.eval()
     try:
+        for holder, observer in holders(module):
+            undo.append(observer.prepare(holder, samples))
         for name, neuron, observer in neurons(module):
             undo.append(observer.prepare(neuron, samples))
 

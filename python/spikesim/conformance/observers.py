@@ -31,8 +31,16 @@ class Observer:
     whole: Callable[[nn.Module, Tensor], Tensor] | None = None
     """Runs a module on (T, N, …) where it is not stepped and has no `step_mode`."""
 
+    def kinds(self) -> tuple[type, ...]:
+        """The library's neurons."""
+        raise NotImplementedError
+
+    def holders(self) -> tuple[type, ...]:
+        """What else of it holds a state, as a container with a loop."""
+        return ()
+
     def prepare(self, neuron: Any, samples: int) -> Undo:
-        """Brings a neuron to its start; returns what undoes it."""
+        """Brings a neuron (or a holder) to its start; returns what undoes it."""
         raise NotImplementedError
 
     def once(self, neuron: Any, x: Tensor) -> None:
@@ -60,6 +68,16 @@ def neurons(module: nn.Module) -> Iterator[tuple[str, Any, Observer]]:
                 inside.append(f"{name}." if name else "")
                 yield name, child, observer
                 break
+
+
+def holders(module: nn.Module) -> Iterator[tuple[Any, Observer]]:
+    """What holds a state and is no neuron."""
+    known = {id(neuron) for _, neuron, _ in neurons(module)}
+    for library, observer in _OBSERVERS.items():
+        kinds = observer.holders() if library in sys.modules else ()
+        for child in module.modules():
+            if isinstance(child, kinds) and id(child) not in known:
+                yield child, observer
 
 
 def _first(out: Any) -> Tensor:
@@ -100,13 +118,26 @@ class _SpikingJelly(Observer):
     def kinds(self) -> tuple[type, ...]:
         from spikingjelly.activation_based import neuron
 
-        return (neuron.BaseNode, neuron.SimpleBaseNode)
+        return (
+            neuron.BaseNode,
+            neuron.SimpleBaseNode,
+            neuron.ActivationAwareIFNode,
+            neuron.DSRIFNode,
+            neuron.DSRLIFNode,
+        )
+
+    def holders(self) -> tuple[type, ...]:
+        from spikingjelly.activation_based import base
+
+        return (base.MemoryModule,)
 
     def prepare(self, neuron: Any, samples: int) -> Undo:
-        kept = {name: getattr(neuron, name) for name in neuron._memories}
+        kept = dict(getattr(neuron, "_memories", {}))
+        if not hasattr(neuron, "reset"):
+            return lambda: None
         stored = getattr(neuron, "store_v_seq", None)
         neuron.reset()
-        if neuron.step_mode == "m" and stored is not None:
+        if getattr(neuron, "step_mode", "s") == "m" and stored is not None:
             neuron.store_v_seq = True
 
         def undo() -> None:
@@ -120,11 +151,11 @@ class _SpikingJelly(Observer):
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
         out = _first(out).detach()
-        if neuron.step_mode == "m":
+        if getattr(neuron, "step_mode", "s") == "m":
             v = getattr(neuron, "v_seq", None)
             v = None if v is None else v.detach().clone()
             return Seen(out.clone(), v, args[0].detach().clone())
-        return Seen(out[None].clone(), _one(neuron.v), _one(args[0]))
+        return Seen(out[None].clone(), _one(getattr(neuron, "v", None)), _one(args[0]))
 
 
 class _Own(Observer):

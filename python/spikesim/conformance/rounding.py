@@ -25,7 +25,7 @@ class Decisions:
     """The threshold in force."""
 
     distance: Wide
-    """How far the membrane was from where the number of spikes changes."""
+    """How far the membrane was from where our number of spikes would become theirs."""
 
     bound: Wide
     """What counts as rounding: BAR·(1 + the largest of |h| and |x| so far, of this neuron)."""
@@ -42,7 +42,7 @@ def bars(*values: Any) -> Wide:
     return BAR * (1 + np.maximum.accumulate(largest, axis=0))
 
 
-def decisions(op: Neuron, current: Array, v: Array, z: Array) -> Decisions:
+def decisions(op: Neuron, current: Array, v: Array, z: Array, z_theirs: Array) -> Decisions:
     """Works out, in double precision, every membrane that met the threshold in a run.
 
     Each step starts from the recorded membrane of the step before; what is not recorded
@@ -54,12 +54,14 @@ def decisions(op: Neuron, current: Array, v: Array, z: Array) -> Decisions:
         current: Its input, (T, N, *shape).
         v: Its membrane at the end of each step.
         z: Its spikes.
+        z_theirs: The spikes of the other side.
     """
     run = _Run(op, current.shape[2:], current.shape[1])
     h, theta, distance = (np.empty(current.shape, np.float64) for _ in range(3))
     for t in range(len(current)):
         before = v[t - 1] if t else np.broadcast_to(run.of("v0"), current.shape[1:])
-        h[t], theta[t], distance[t] = run.step(before.astype(np.float64), current[t], z[t])
+        before = before.astype(np.float64)
+        h[t], theta[t], distance[t] = run.step(before, current[t], z[t], z_theirs[t])
     return Decisions(h, theta, distance, bars(h, current))
 
 
@@ -78,7 +80,7 @@ class _Run:
         """A parameter for every neuron."""
         return spread(getattr(self.op, name), self.shape)
 
-    def step(self, before: Wide, x: Array, z: Array) -> tuple[Wide, Wide, Wide]:
+    def step(self, before: Wide, x: Array, z: Array, z_theirs: Array) -> tuple[Wide, Wide, Wide]:
         """Membrane, threshold and distance of one step."""
         op = self.op
         if op.theta_plus is not None:
@@ -94,7 +96,7 @@ class _Run:
             h = np.where(held, self._reset(h, theta), h)
         if op.order == "B":
             h = before
-        distance = self._distance(h, theta)
+        distance = self._distance(h, theta, z, z_theirs)
         if late == "same_step_guarded":
             # Its first test is of the membrane of the step before, and moves the second.
             distance = np.minimum(distance, np.abs(before - theta))
@@ -122,13 +124,18 @@ class _Run:
         leak = self.of("v_leak")
         return leak + self.of("alpha_mem") * (v - leak) + self.of("gain") * drive
 
-    def _distance(self, h: Wide, theta: Wide) -> Wide:
-        op = self.op
-        if op.spikes == "multi":
-            most = np.inf if op.max_spikes is None else op.max_spikes
-            nearest = np.clip(np.round(h / theta), 1, most)
-            return np.abs(h - nearest * theta)
-        distance: Wide = np.abs(h - theta)
-        if op.spikes == "signed":
-            distance = np.minimum(distance, np.abs(h - self.of("v_threshold_neg")))
-        return distance
+    def _distance(self, h: Wide, theta: Wide, z: Array, z_theirs: Array) -> Wide:
+        """To the farthest of the bounds between the two numbers of spikes."""
+        low, high = np.minimum(z, z_theirs), np.maximum(z, z_theirs)
+        found = np.zeros(h.shape)
+        if self.op.spikes == "multi":
+            # Where they are the same, to the next.
+            nearest = np.maximum(np.where(low == high, np.round(h / theta), low + 1), 1)
+            found = np.abs(h - nearest * theta)
+            return np.where(high > low, np.maximum(found, np.abs(h - high * theta)), found)
+        if self.op.spikes == "signed":
+            below = np.abs(h - self.of("v_threshold_neg"))
+            found = np.where(low < 0, below, found)
+        above = np.abs(h - theta)
+        found = np.where((high > 0) | (low == high), np.maximum(found, above), found)
+        return np.where((high > 1) | (low < -1), np.inf, found)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.network import Network
-from spikesim.ops import Neuron
+from spikesim.ops import Delay, Neuron
 
 Array = NDArray[np.float32]
 Wide = NDArray[np.float64]
@@ -23,6 +23,9 @@ Probe = Callable[[Array], tuple[Array, Array | None]]
 class Trace:
     """T steps of N samples, by population; what a side does not show is not there."""
 
+    out: Array | None = None
+    """(T, N, *shape): what the output node gives."""
+
     spikes: dict[str, Array] = field(default_factory=dict)
     """(T, N, *shape): number of spikes, with its sign."""
 
@@ -31,9 +34,6 @@ class Trace:
 
     current: dict[str, Array] = field(default_factory=dict)
     """(T, N, *shape): summed input of the step."""
-
-    out: Array | None = None
-    """(T, N, *shape): what the output node gives."""
 
     cells: dict[str, str] = field(default_factory=dict)
     """What ran in the population's place."""
@@ -69,12 +69,19 @@ def run_alone(op: Neuron, current: Array) -> Trace:
     return run_engine(net, current)[0]
 
 
-def in_order(net: Network) -> list[str]:
-    """Names of the nodes, each after those that edges without delay lead to it from."""
-    before: dict[str, set[str]] = {node.name: set() for node in net.nodes}
+def sources(net: Network) -> dict[str, set[str]]:
+    """For each node those that it hears in the same step."""
+    found: dict[str, set[str]] = {node.name: set() for node in net.nodes}
+    late = {n.name for n in net.nodes if isinstance(n.op, Delay) and bool((n.op.delay >= 1).all())}
     for src, dst, delay in net.edges:
-        if delay == 0:
-            before[dst].add(src)
+        if delay == 0 and dst not in late:
+            found[dst].add(src)
+    return found
+
+
+def in_order(net: Network) -> list[str]:
+    """Names of the nodes, each after those that it hears in the same step."""
+    before = sources(net)
     done: list[str] = []
     while len(done) < len(before):
         ready = [n for n in before if n not in done and before[n] <= set(done)]
@@ -85,9 +92,9 @@ def in_order(net: Network) -> list[str]:
 def upstream(net: Network) -> dict[str, set[str]]:
     """For each node those from which it hears in the same step, directly or not."""
     found: dict[str, set[str]] = {}
+    heard = sources(net)
     for name in in_order(net):
-        sources = {e.src for e in net.edges if e.dst == name and e.delay == 0}
-        found[name] = sources.union(*(found[s] for s in sources))
+        found[name] = heard[name].union(*(found[s] for s in heard[name]))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,17 @@ from spikesim import ops
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 from spikesim.ops.neurons import Model
+
+# The state that every neuron has; further ones have names of their own.
+MEMBRANE = "membrane"
+# Nodes that hand on zeros and ones as such.
+KEEP_BINARY = (
+    ops.Concat,
+    ops.Flatten,
+    ops.SpikeMaxPool1d,
+    ops.SpikeMaxPool2d,
+    ops.Upsample,
+)
 
 
 class Kind(enum.IntEnum):
@@ -35,13 +46,18 @@ class Value:
     kind: Kind
     # Whether a spike may be negative: then padding (silence) is not neutral to a maximum.
     signed: bool = False
+    # Whether it is 0 or 1 and nothing else: then a product of two is a logical and.
+    binary: bool = False
+    # Its axes before `shape`, where they are not those of everything at its place (Walker.lead).
+    lead: int | None = None
 
 
 @dataclass(frozen=True)
 class Membrane:
-    """The state that a neuron returns beside its spikes."""
+    """A state that a neuron returns beside its spikes."""
 
     neuron: Value
+    role: str = MEMBRANE
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +68,9 @@ class State:
     """
 
     name: str
-    # Its place among the arguments of the module that is converted; None: of one inside it.
-    position: int | None = None
+    # Its place among the arguments of the module that is converted, and inside such an argument;
+    # None: of a module inside it.
+    position: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +89,13 @@ class Builder:
         self.input = Value("input", tuple(self.net.input_shape), Kind.INPUT, signed=True)
         self.inputs: dict[str, tuple[str, ...]] = {}
         self.libraries: set[str] = set()
-        # What neurons were given as their state, and the neuron; held, so that ids stay theirs.
-        self.states: dict[int, tuple[Any, str]] = {}
+        # The module that is converted.
+        self.root: nn.Module | None = None
+        # What modules must have in common, and the one that said it first.
+        self._agreed: dict[str, tuple[Any, str]] = {}
+        # What neurons were given as a state, the neuron and which of its states; held, so that
+        # ids stay theirs.
+        self.states: dict[int, tuple[Any, str, str]] = {}
         # The modules whose forward was traced, by path.
         self.traced: list[tuple[str, nn.Module]] = []
         self._names = {"input"}
@@ -85,22 +107,31 @@ class Builder:
         *inputs: Value,
         kind: Kind | None = None,
         signed: bool | None = None,
+        delay: int = 0,
     ) -> Value:
         """Adds a node; `kind` and `signed` default to those of its inputs."""
+        if len({value.lead for value in inputs}) > 1:
+            raise UnsupportedError(
+                f"{name}: its inputs have batch and time in one axis and in two, expected one of "
+                "both for all; flatten or unflatten one of them"
+            )
         name = self._unique(name)
         sources = [value.name for value in inputs]
-        self.net.add(op, name, sources if len(sources) > 1 else sources[0])
+        edges = [(source, delay) for source in sources]
+        self.net.add(op, name, edges if len(edges) > 1 else edges[0])
         self.inputs[name] = tuple(sources)
         return Value(
             name,
             tuple(self.net.node(name).shape),
             max(value.kind for value in inputs) if kind is None else kind,
             any(value.signed for value in inputs) if signed is None else signed,
+            isinstance(op, KEEP_BINARY) and all(value.binary for value in inputs),
+            inputs[0].lead,
         )
 
-    def current(self, op: Any, name: str, value: Value) -> Value:
+    def current(self, op: Any, name: str, value: Value, delay: int = 0) -> Value:
         """Adds a node with weights: its output is a current."""
-        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True)
+        return self.add(op, name, value, kind=Kind.CURRENTS, signed=True, delay=delay)
 
     def neuron(
         self,
@@ -110,6 +141,7 @@ class Builder:
         parameters: Mapping[str, NDArray[np.float32]],
         rules: Mapping[str, Any],
         meta: Mapping[str, Any],
+        delay: int = 0,
     ) -> Value:
         """Adds a population; one with `spikes="none"` gives currents.
 
@@ -120,36 +152,85 @@ class Builder:
             parameters: the float fields of `ops.Neuron`.
             rules: its other fields.
             meta: what the numbers came from.
+            delay: steps until its input arrives.
         """
         fields: dict[str, Any] = {**parameters, **rules}
         op = ops.Neuron(**fields, model=model, meta=meta)
         if op.spikes == "none":
-            return self.current(op, name, value)
+            return self.current(op, name, value, delay)
+        return self.spiking(op, name, value, delay=delay)
+
+    def spiking(self, op: Any, name: str, *inputs: Value, delay: int = 0) -> Value:
+        """Adds a population that spikes; the sum of its inputs is its current."""
         signed = op.spikes == "signed" or bool((op.spike_amplitude < 0).any())
-        return self.add(op, name, value, kind=Kind.SPIKES, signed=signed)
+        out = self.add(op, name, *inputs, kind=Kind.SPIKES, signed=signed, delay=delay)
+        binary = op.spikes == "single" and bool((op.spike_amplitude == 1).all())
+        return replace(out, binary=binary)
+
+    def delayed(self, name: str, value: Value, steps: int) -> Value:
+        """What a value was some steps before, and zeros before that; `steps` is at least 1."""
+        name = self._unique(name)
+        self.net.add(ops.Add(), name, (value.name, steps))
+        self.inputs[name] = (value.name,)
+        return replace(value, name=name)
 
     def recurrent(
-        self, population: Value, op: Any, name: str, *, enters: int = 1, leaves: int = 0
+        self,
+        population: Value,
+        op: Any,
+        name: str,
+        *,
+        enters: int = 1,
+        leaves: int = 0,
+        into: Value | None = None,
     ) -> None:
         """Adds a layer through which a population hears itself.
 
         Args:
             population: whose output it takes.
-            op: a node that keeps the shape.
+            op: a node that gives the shape of what it leads to.
             name: its name.
             enters: delay of the edge into it. With 1 (and `leaves` 0) its bias acts at step 0.
             leaves: delay of the edge from it to the population. With 1 (and `enters` 0) nothing
                 of it acts at step 0.
+            into: what it leads to; None: the population itself.
         """
         name = self._unique(name)
         self.net.add(op, name, (population.name, enters))
-        self.net.connect(name, population.name, leaves)
+        self.net.connect(name, (into or population).name, leaves)
 
-    def claim_state(self, state: Any, path: str) -> None:
-        """Notes that the neuron `path` starts its step from `state`, which must be its alone."""
-        _, owner = self.states.setdefault(id(state), (state, path))
+    def claim_state(self, state: Any, path: str, role: str = MEMBRANE) -> None:
+        """Notes that the neuron `path` starts its step from `state`, which must be its alone.
+
+        Args:
+            state: what the call was given.
+            path: the neuron.
+            role: which of its states, as messages name it.
+        """
+        _, owner, owners = self.states.setdefault(id(state), (state, path, role))
+        if (owner, owners) != (path, role):
+            raise shared_state(path, owner, state, role, owners)
+
+    def split_state(self, state: State, path: str, count: int) -> list[State]:
+        """The parts of a state that holds those of all the modules in the container `path`."""
+        # Not as a State: what has an order among forward's arguments are its parts.
+        _, owner, _ = self.states.setdefault(id(state), ((state,), path, MEMBRANE))
         if owner != path:
             raise shared_state(path, owner, state)
+        place = state.position
+        return [
+            State(f"{state.name}[{index}]", None if place is None else (*place, index))
+            for index in range(count)
+        ]
+
+    def agree(self, what: str, value: Any, path: str) -> None:
+        """Notes that `what` is `value` in the module `path`; it must be so everywhere."""
+        known, owner = self._agreed.setdefault(what, (value, path))
+        if known != value:
+            raise UnsupportedError(
+                f"{path}: {what} is {value} while that of {owner} is {known}, expected one for the "
+                "whole network"
+            )
 
     def ancestors(self, name: str) -> set[str]:
         """The nodes that feed `name`, directly or not."""
@@ -171,12 +252,23 @@ class Builder:
         return chosen
 
 
-def shared_state(path: str, owner: str, state: Any) -> UnsupportedError:
-    """The error for a neuron that is given the state of another one."""
+def shared_state(
+    path: str, owner: str, state: Any, role: str = MEMBRANE, owners: str = MEMBRANE
+) -> UnsupportedError:
+    """The error for a neuron that is given the state of another one, or another of its own.
+
+    Args:
+        path: the neuron.
+        owner: the neuron that the state belongs to.
+        state: what the call was given.
+        role: which of its states it was to be.
+        owners: which of the owner's states it is.
+    """
     what = f"the argument {state.name!r} of forward" if isinstance(state, State) else "the state"
+    belongs = owner if role == owners else f"{owner} as its {owners}"
     return UnsupportedError(
-        f"{path}: its membrane argument is {what} that belongs to {owner}, expected a state of "
-        "its own; pass each neuron the membrane that it returned itself"
+        f"{path}: its {role} argument is {what} that belongs to {belongs}, expected a state of "
+        f"its own; pass each neuron the {role} that it returned itself"
     )
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spikesim import ops
-from spikesim.convert import pooling
+from spikesim.convert import pooling, products
 from spikesim.convert.build import Membrane, OverTime, State, Value
 from spikesim.errors import UnsupportedError
 
@@ -59,7 +59,9 @@ def lower(call: Call, kind: str, target: Any) -> Any:
     """
     handler = METHODS.get(target) if kind == "call_method" else FUNCTIONS.get(target)
     if handler is not None:
-        return handler(call)
+        result = handler(call)
+        if result is not NotImplemented:
+            return result
     involved = [arg for arg in _leaves((call.args, call.kwargs)) if isinstance(arg, SYMBOLIC)]
     name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
     if not involved and kind == "call_function":
@@ -78,7 +80,7 @@ def lower(call: Call, kind: str, target: Any) -> Any:
     raise call.refused(f"{name}() is not supported, expected a layer; {advice}")
 
 
-SYMBOLIC = (Value, Membrane, State, OverTime, Lead)
+SYMBOLIC = (Value, Membrane, State, OverTime, Lead, products.Complement)
 
 NO_RELU = (
     "it is no spiking neuron: put a neuron module (spikesim.train.IF, …) in its place and train, "
@@ -121,12 +123,13 @@ def value(call: Call, item: Any) -> Value:
 
 def axis(call: Call, dim: Any, source: Value) -> int:
     """A torch axis as one of a sample; the leading axes are not to be touched."""
-    lead, rank = call.walker.lead, len(source.shape)
+    lead, rank = call.walker.lead_of(source), len(source.shape)
     if not isinstance(dim, int) or not -(lead + rank) <= dim < lead + rank:
         raise call.refused(f"axis {dim} does not exist, expected one of {lead + rank}")
     index = dim % (lead + rank) - lead
     if index < 0:
-        kind = "batch" if dim % (lead + rank) == lead - 1 else "time"
+        timed = lead == 2 and dim % (lead + rank) == call.walker.time_axis
+        kind = "time" if timed else "batch"
         raise call.refused(f"axis {dim} is the {kind} axis, expected one of a sample's")
     return index
 
@@ -188,7 +191,7 @@ def _view(call: Call) -> Value:
         sizes = list(sizes[0])
     if sizes and isinstance(sizes[0], torch.dtype):
         raise call.refused("reinterprets bytes, expected a change of shape")
-    lead = call.walker.lead
+    lead = call.walker.lead_of(source)
     head, rest = sizes[:lead], sizes[lead:]
     # (N, -1), (-1, features): the batch may be left to be worked out if a sample is not.
     kept = all(item == Lead(i) for i, item in enumerate(head)) or (
@@ -214,14 +217,15 @@ def _view(call: Call) -> Value:
 
 def _shape(call: Call) -> Any:
     source = value(call, call.args[0])
-    sizes = [*(Lead(i) for i in range(call.walker.lead)), *source.shape]
+    sizes = [*(Lead(i) for i in range(call.walker.lead_of(source))), *source.shape]
     if len(call.args) > 1:
         return sizes[call.args[1]]
     return sizes[call.kwargs["dim"]] if "dim" in call.kwargs else tuple(sizes)
 
 
 def _rank(call: Call) -> int:
-    return call.walker.lead + len(value(call, call.args[0]).shape)
+    source = value(call, call.args[0])
+    return call.walker.lead_of(source) + len(source.shape)
 
 
 def _getattr(call: Call) -> Any:
@@ -234,6 +238,11 @@ def _getattr(call: Call) -> Any:
         if name in ("device", "dtype"):
             return torch.device("cpu") if name == "device" else torch.float32
         raise call.refused(f"reads the attribute {name!r}, expected layers' outputs alone")
+    if isinstance(item, Membrane | State):
+        raise call.refused(
+            f"reads {name!r} of the state of a neuron, expected its output alone; a membrane is "
+            "read by the readouts last_v and max_v"
+        )
     return getattr(*call.args)
 
 
@@ -271,7 +280,8 @@ def _over_time(name: str) -> Callable[[Call], Any]:
         source = value(call, given["input"])
         dim = given["dim"]
         dim = dim[0] if isinstance(dim, tuple | list) and len(dim) == 1 else dim
-        if call.walker.lead == 2 and dim == 0 and not given["keepdim"]:
+        over_time = call.walker.lead_of(source) == 2 and dim == call.walker.time_axis
+        if over_time and not given["keepdim"]:
             return OverTime(source, name)
         raise call.refused(
             f"{name}() is not supported here, expected it over the time axis of a multi-step "
@@ -320,6 +330,9 @@ FUNCTIONS: dict[Any, Callable[[Call], Any]] = {
     operator.add: _add,
     operator.iadd: _add,
     torch.add: _add,
+    operator.mul: products.product,
+    torch.mul: products.product,
+    operator.sub: products.complement,
     torch.cat: _cat,
     torch.concat: _cat,
     torch.concatenate: _cat,
@@ -340,6 +353,7 @@ FUNCTIONS: dict[Any, Callable[[Call], Any]] = {
     F.interpolate: _pool(pooling.upsample, *_UP, **_UP_DEFAULTS),
 }
 METHODS: dict[str, Callable[[Call], Any]] = {
+    "mul": products.product,
     "add": _add,
     "add_": _add,
     "flatten": _flatten,

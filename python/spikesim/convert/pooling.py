@@ -46,7 +46,7 @@ def _avg(
             f"{path}: divisor_override is {divisor_override}, expected None; scale the weights "
             "that follow instead"
         )
-    _check_rank(path, value, axes)
+    check_rank(path, value, axes)
     pool = op(
         extent(kernel_size, axes),
         stride=_stride(stride, axes),
@@ -84,7 +84,7 @@ def _max(
         raise UnsupportedError(f"{path}: dilation of a maximum pool is {dilation}, expected 1")
     if return_indices:
         raise UnsupportedError(f"{path}: return_indices is True, expected the values alone")
-    _check_rank(path, value, axes)
+    check_rank(path, value, axes)
     currents, spikes = (
         (ops.CurrentMaxPool1d, ops.SpikeMaxPool1d)
         if axes == 1
@@ -118,7 +118,7 @@ def max_2d(builder: Builder, path: str, value: Value, **options: Any) -> Value:
 
 def adaptive_avg_2d(builder: Builder, path: str, value: Value, *, output_size: Any) -> Value:
     """Adaptive average pooling; None keeps an axis."""
-    _check_rank(path, value, 2)
+    check_rank(path, value, 2)
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * 2
     if len(sizes) != 2:
         raise UnsupportedError(f"{path}: output_size is {output_size}, expected two numbers")
@@ -145,7 +145,7 @@ def upsample(
     # With whole factors the two ways to choose the nearest place agree.
     if mode not in ("nearest", "nearest-exact"):
         raise UnsupportedError(f'{path}: mode "{mode}" is not supported; use "nearest"')
-    _check_rank(path, value, 2)
+    check_rank(path, value, 2)
     have = value.shape[1:]
     if size is not None:
         sizes = tuple(size) if isinstance(size, tuple | list) else (size, size)
@@ -163,7 +163,8 @@ def upsample(
     return builder.add(ops.Upsample((rows, columns)), path, value)
 
 
-def _check_rank(path: str, value: Value, axes: int) -> None:
+def check_rank(path: str, value: Value, axes: int) -> None:
+    """Refuses an input that does not have so many axes behind its channels."""
     if len(value.shape) != axes + 1:
         shape = "(C, H, W)" if axes == 2 else "(C, L)"
         raise UnsupportedError(f"{path}: input has shape {value.shape}, expected {shape}")

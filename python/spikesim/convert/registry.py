@@ -25,8 +25,18 @@ ADAPTERS = (
     ("spikesim.train", "spikesim.convert.own"),
     ("spikingjelly", "spikesim.convert.spikingjelly"),
     ("snntorch", "spikesim.convert.snntorch"),
+    ("norse.torch", "spikesim.convert.norse"),
+    ("sinabs.layers", "spikesim.convert.sinabs"),
     ("torch", "spikesim.convert.torch_nn"),
 )
+
+# What stands before a sample's own axes in the tensors that a neuron takes.
+LAYOUTS = {
+    "s": "one step (N, …)",
+    "m": "all steps (T, N, …)",
+    "nt": "all steps (N, T, …)",
+    "n*t": "all steps (N·T, …)",
+}
 
 
 def find(module: nn.Module) -> Handler | None:
@@ -40,7 +50,7 @@ def find(module: nn.Module) -> Handler | None:
 
 
 def step_mode(module: nn.Module) -> str | None:
-    """The step mode of a neuron: "s", "m", or None if it is no neuron or knows no modes."""
+    """What a neuron takes: a key of LAYOUTS, or None if it is no neuron or knows no modes."""
     for library, adapter in ADAPTERS:
         if library in sys.modules:
             mode: str | None = importlib.import_module(adapter).step_mode(module)

@@ -1,9 +1,9 @@
-"""`from_torch`: a torch module as a spikesim network."""
+"""`from_torch`: a torch module as a spikesim network; `load_snntorch_state` on the way to it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from spikesim.errors import InputError, MissingExtraError
 
@@ -28,7 +28,7 @@ def from_torch(
     `module.named_modules()`. Supported: Linear, Conv1d/2d, BatchNorm1d/2d, Avg-, Max- and
     adaptive average pooling, Flatten, Upsample (nearest), Dropout, Identity, Sequential; in a
     forward also additions, torch.cat on channels and the functional forms of the pools; neurons
-    of `spikesim.train`, SpikingJelly (IFNode, LIFNode) and snnTorch (Leaky).
+    of `spikesim.train`, SpikingJelly and snnTorch (docs/semantics.md lists them).
 
     Args:
         module: the model.
@@ -72,3 +72,41 @@ def from_torch(
         module = wrapped
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     return convert(module, Builder(shape, dt), readout)
+
+
+def load_snntorch_state(module: nn.Module, state_dict: Mapping[str, Any]) -> list[str]:
+    """Loads a state dict of snnTorch 0.8 (or 1.0) into a model built with snnTorch 1.0.
+
+    0.8 saved what its neurons held when they were saved (`mem`, `syn`, `spk`, …), of the shape of
+    the last batch; 1.0 does not, and `load_state_dict` stops at them. A network starts from zero
+    anyway: exactly these buffers of exactly these neurons are left out. Where a neuron's
+    `graded_spikes_factor` or `reset_mechanism_val` is missing, as in versions before 0.7, the
+    model's own value stands.
+
+    Args:
+        module: the model, in the classes of the installed snnTorch; changed in place.
+        state_dict: what `torch.load(..., weights_only=True)` gave.
+
+    Returns:
+        The names that were left out.
+
+    Raises:
+        InputError: a name that the model has and the dict lacks, or the other way round, a tensor
+            of another shape, something that is no tensor, no module; the message names the first.
+            The model is as it was then.
+        MissingExtraError: torch or snnTorch is not installed.
+
+    Example:
+        >>> model = snntorch.Leaky(beta=0.9)
+        >>> ss.convert.load_snntorch_state(model, torch.load("leaky08.pt", weights_only=True))
+        ['mem']
+    """
+    try:
+        import snntorch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "load_snntorch_state: a model of snnTorch needs it; install snntorch"
+        ) from error
+    from spikesim.convert.snntorch.state_dict import load
+
+    return load(module, state_dict)

@@ -86,26 +86,30 @@ def _linear(
     return walker.builder.current(ops.Linear(weight, bias), path, value)
 
 
+def convolution(module: Any, path: str, axes: int, op: Any) -> Any:
+    """The operation of a convolution; `op` is its class for so many axes."""
+    if module.padding_mode != "zeros":
+        raise UnsupportedError(
+            f'{path}: padding_mode "{module.padding_mode}" is not supported; use "zeros"'
+        )
+    weight, bias = _weights(module, path)
+    padding = module.padding
+    return op(
+        weight,
+        bias,
+        stride=pooling.extent(module.stride, axes),
+        padding=padding if isinstance(padding, str) else pooling.extent(padding, axes),
+        dilation=pooling.extent(module.dilation, axes),
+        groups=module.groups,
+    )
+
+
 def _conv(axes: int, op: Any) -> Handler:
     def read(
         walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Value:
         value = walker.single(path, args, kwargs)
-        if module.padding_mode != "zeros":
-            raise UnsupportedError(
-                f'{path}: padding_mode "{module.padding_mode}" is not supported; use "zeros"'
-            )
-        weight, bias = _weights(module, path)
-        padding = module.padding
-        conv = op(
-            weight,
-            bias,
-            stride=pooling.extent(module.stride, axes),
-            padding=padding if isinstance(padding, str) else pooling.extent(padding, axes),
-            dilation=pooling.extent(module.dilation, axes),
-            groups=module.groups,
-        )
-        return walker.builder.current(conv, path, value)
+        return walker.builder.current(convolution(module, path, axes, op), path, value)
 
     return read
 

@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from spikesim.convert import functional, registry
 from spikesim.convert.build import (
+    MEMBRANE,
     Builder,
     Membrane,
     OverTime,
@@ -36,8 +37,9 @@ ONE_STEP = (
 def convert(module: nn.Module, builder: Builder, readout: str | None) -> Network:
     """The network of a module; `builder` is empty."""
     with _unchanged(module):
-        lead = 2 if _multi_step(module) else 1
-        result = Walker(builder, lead).module(module, "", (builder.input,), {})
+        lead, time_axis = _layout(module)
+        builder.root = module
+        result = Walker(builder, lead, time_axis).module(module, "", (builder.input,), {})
     _check_order(builder, result)
     output, over_time = _output(builder, type(module).__name__, result, readout)
     builder.net.output = output.name
@@ -52,12 +54,22 @@ class Walker:
 
     Attributes:
         builder: the network.
-        lead: leading axes of every tensor at this place: 1 (N, ...), 2 (T, N, ...).
+        lead: leading axes of every tensor at this place: 1 (N, ...), 2 with the time.
+        time_axis: which of two is the time: 0 (T, N, ...), 1 (N, T, ...).
     """
 
-    def __init__(self, builder: Builder, lead: int) -> None:
+    def __init__(self, builder: Builder, lead: int, time_axis: int = 0) -> None:
         self.builder = builder
         self.lead = lead
+        self.time_axis = time_axis
+
+    def lead_of(self, value: Value) -> int:
+        """Leading axes of the tensor that a value stands for."""
+        return self.lead if value.lead is None else value.lead
+
+    def inside(self, module: nn.Module, path: str, name: str) -> str:
+        """The path of a child; that of the module which is converted is not part of it."""
+        return name if module is self.builder.root else f"{path}.{name}"
 
     def per_step(self, path: str) -> Walker:
         """The walker inside something that hands on each step of a sequence by itself."""
@@ -66,7 +78,7 @@ class Walker:
                 f'{path}: step_mode is "m" in a single-step module, expected "s"; set one mode '
                 "for the whole network"
             )
-        return Walker(self.builder, 1)
+        return Walker(self.builder, 1, self.time_axis)
 
     def single(self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
         """The one argument of a layer."""
@@ -140,7 +152,7 @@ class Walker:
                 if given:
                     env[node] = given.pop(0)
                 else:
-                    env[node] = kwargs.get(name, State(name, None if path else len(env)))
+                    env[node] = kwargs.get(name, State(name, None if path else (len(env),)))
                 continue
             node_args = fx.node.map_arg(node.args, env.__getitem__)
             node_kwargs = fx.node.map_arg(node.kwargs, env.__getitem__)
@@ -224,8 +236,10 @@ def _check_calls(graph: fx.Graph, module: nn.Module, path: str) -> None:
             )
 
 
-def _multi_step(module: nn.Module) -> bool:
-    """Whether the module takes (T, N, ...). Neurons in both modes make no sense together."""
+def _layout(module: nn.Module) -> tuple[int, int]:
+    """(lead, time_axis) of what the module takes. Neurons of two layouts make no sense together,
+    but for those of batch and time in one axis and in two, which modules of Sinabs turn into each
+    other: there the first neuron says what comes in."""
     modes: dict[str, str] = {}
 
     def visit(child: nn.Module, path: str) -> None:
@@ -237,12 +251,19 @@ def _multi_step(module: nn.Module) -> bool:
             visit(grandchild, _join(path, name))
 
     visit(module, "")
-    if len(modes) == 2:
+    if modes.keys() == {"s", "m"}:
         raise UnsupportedError(
             f'{modes["s"]}: step_mode is "s" while that of {modes["m"]} is "m", expected one for '
             "all; set it for the whole network"
         )
-    return "m" in modes
+    if len(modes) > 1 and modes.keys() != {"nt", "n*t"}:
+        (first, one), (second, other), *_ = modes.items()
+        raise UnsupportedError(
+            f"{other}: takes {registry.LAYOUTS[second]} while {one} takes "
+            f"{registry.LAYOUTS[first]}, expected neurons of one layout"
+        )
+    mode = next(iter(modes), "s")
+    return 2 if mode in ("m", "nt") else 1, 1 if modes.keys() & {"nt", "n*t"} else 0
 
 
 def _output(
@@ -252,7 +273,8 @@ def _output(
     items = list(_flat(result))
     values = [item for item in items if isinstance(item, Value | OverTime)]
     if not values and readout in ("last_v", "max_v"):
-        values = [item.neuron for item in items if isinstance(item, Membrane)]
+        states = [item for item in items if isinstance(item, Membrane)]
+        values = [item.neuron for item in states if item.role == MEMBRANE]
     names = {_node(item).name: item for item in values}
     # `return spk1, spk2`: what feeds another returned value is not the output.
     inner: set[str] = set()
@@ -283,18 +305,30 @@ def _check_order(builder: Builder, result: Any) -> None:
     Where it does not return them all, they are taken to be in the order of the calls.
     """
     taken = [
-        (state.position, state, path)
-        for state, path in builder.states.values()
+        (state.position, state, (path, role))
+        for state, path, role in builder.states.values()
         if isinstance(state, State) and state.position is not None
     ]
-    calls = [path for _, _, path in taken]
+    calls = [owner for _, _, owner in taken]
     taken.sort(key=lambda item: item[0])
-    returned = [item.neuron.name for item in _flat(result) if isinstance(item, Membrane)]
-    returned = [path for path in dict.fromkeys(returned) if path in calls]
-    expected = returned if len(returned) == len(calls) else calls
-    for (_, state, path), owner in zip(taken, expected, strict=True):
-        if path != owner:
-            raise shared_state(path, owner, state)
+    returned = [owner for item in _flat(result) for owner in _states(item) if owner in calls]
+    if set(returned) == set(calls):
+        # What is returned more than once (spikes: as a state and as the output) counts where it
+        # fits.
+        rest = iter(returned)
+        if all(owner in rest for _, _, owner in taken):
+            return
+        calls = list(dict.fromkeys(returned))
+    for (_, state, (path, role)), (owner, owners) in zip(taken, calls, strict=True):
+        if (path, role) != (owner, owners):
+            raise shared_state(path, owner, state, role, owners)
+
+
+def _states(item: Any) -> list[tuple[str, str]]:
+    """The neuron, and which of its states a returned item is; spikes may be one, too."""
+    if isinstance(item, Membrane):
+        return [(item.neuron.name, item.role)]
+    return [(item.name, "spikes")] if isinstance(item, Value) else []
 
 
 def _node(item: Value | OverTime) -> Value:
