@@ -109,13 +109,15 @@ def run(
             trace.v[name] = left
         else:
             trace.spikes[name] = as_counts(ops[name], left)
-            if name not in loops:
+            if name in parts["current"] and name not in loops:
                 trace.probes[name] = _probe(module, paths[name], ops[name])
-        if name in parts["v"]:
+        if name in parts["v"] and tuple(parts["v"][name].shape) == expected:
             trace.v[name] = parts["v"][name].numpy()
         # A recurrent cell adds its own spikes inside: what it was given is not all that it got.
-        if name in parts["current"] and name not in loops:
-            trace.current[name] = parts["current"][name].numpy()
+        given = parts["current"].get(name)
+        # Nor is it what one with weights of its own got.
+        if given is not None and name not in loops and tuple(given.shape) == expected:
+            trace.current[name] = given.numpy()
     return trace
 
 
@@ -138,8 +140,7 @@ def sequence(module: nn.Module, raster: Tensor) -> Tensor:
     whole = next((o.whole for o in observers if o.whole is not None), None)
     if whole is not None:
         return whole(module, raster)
-    many = [m for _, m, _ in neurons(module) if getattr(m, "step_mode", "s") == "m"]
-    if many:
+    if any(observer.many(neuron) for _, neuron, observer in neurons(module)):
         out = module(raster)
         return out[0] if isinstance(out, tuple) else out  # type: ignore[no-any-return]
     return stepwise(module, raster)

@@ -43,9 +43,13 @@ class Observer:
         """Brings a neuron (or a holder) to its start; returns what undoes it."""
         raise NotImplementedError
 
+    def many(self, neuron: Any) -> bool:
+        """Whether a call takes all steps, (T, N, *shape)."""
+        return bool(getattr(neuron, "step_mode", "s") == "m")
+
     def once(self, neuron: Any, x: Tensor) -> None:
         """One step of a neuron by itself, (N, *shape)."""
-        neuron(x[None] if getattr(neuron, "step_mode", "s") == "m" else x)
+        neuron(x[None] if self.many(neuron) else x)
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
         """What a call showed; tensors are copied, a forward may change them in place."""
@@ -96,7 +100,18 @@ class _SnnTorch(Observer):
     def kinds(self) -> tuple[type, ...]:
         import snntorch
 
-        return (snntorch.SpikingNeuron,)
+        return (snntorch.SpikingNeuron, *self._whole())
+
+    @staticmethod
+    def _whole() -> tuple[type, ...]:
+        """Those that take a sequence."""
+        import snntorch
+        from snntorch._neurons.leakykernel import LeakyKernel
+
+        return (snntorch.StateLeaky, snntorch.LeakyParallel, LeakyKernel)
+
+    def many(self, neuron: Any) -> bool:
+        return isinstance(neuron, self._whole())
 
     def prepare(self, neuron: Any, samples: int) -> Undo:
         kept = {n: getattr(neuron, n) for n in self.STATES if hasattr(neuron, n)}
@@ -111,7 +126,10 @@ class _SnnTorch(Observer):
         return undo
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
-        return Seen(_first(out).detach()[None].clone(), _one(neuron.mem), _one(args[0]))
+        spikes = _first(out).detach()
+        if self.many(neuron):
+            return Seen(spikes.clone(), None, args[0].detach().clone())
+        return Seen(spikes[None].clone(), _one(neuron.mem), _one(args[0]))
 
 
 class _SpikingJelly(Observer):
@@ -137,7 +155,7 @@ class _SpikingJelly(Observer):
             return lambda: None
         stored = getattr(neuron, "store_v_seq", None)
         neuron.reset()
-        if getattr(neuron, "step_mode", "s") == "m" and stored is not None:
+        if self.many(neuron) and stored is not None:
             neuron.store_v_seq = True
 
         def undo() -> None:
@@ -151,7 +169,7 @@ class _SpikingJelly(Observer):
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
         out = _first(out).detach()
-        if getattr(neuron, "step_mode", "s") == "m":
+        if self.many(neuron):
             v = getattr(neuron, "v_seq", None)
             v = None if v is None else v.detach().clone()
             return Seen(out.clone(), v, args[0].detach().clone())
@@ -174,7 +192,7 @@ class _Own(Observer):
         return undo
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
-        if neuron.step_mode == "m":
+        if self.many(neuron):
             return Seen(out.detach().clone(), None, args[0].detach().clone())
         return Seen(out.detach()[None].clone(), _one(neuron.v), _one(args[0]))
 
@@ -183,26 +201,36 @@ class _Norse(Observer):
     """Its cells take their state and return it: there is nothing to reset."""
 
     def kinds(self) -> tuple[type, ...]:
+        from norse.torch.module.leaky_integrator import LILinearCell
         from norse.torch.module.snn import SNN, SNNCell, SNNRecurrent, SNNRecurrentCell
 
-        return (SNNCell, SNNRecurrentCell, SNN, SNNRecurrent)
+        return (SNNCell, SNNRecurrentCell, SNN, SNNRecurrent, LILinearCell)
+
+    def many(self, neuron: Any) -> bool:
+        from norse.torch.module.snn import SNN, SNNRecurrent
+
+        return isinstance(neuron, SNN | SNNRecurrent)
 
     def prepare(self, neuron: Any, samples: int) -> Undo:
-        return lambda: None
+        if not self.many(neuron):
+            return lambda: None
+        kept = neuron.record_states
+        neuron.record_states = True
 
-    def once(self, neuron: Any, x: Tensor) -> None:
-        from norse.torch.module.snn import SNN, SNNRecurrent
+        def undo() -> None:
+            neuron.record_states = kept
 
-        neuron(x[None] if isinstance(neuron, SNN | SNNRecurrent) else x)
+        return undo
 
     def read(self, neuron: Any, args: tuple[Any, ...], out: Any) -> Seen:
-        from norse.torch.module.snn import SNN, SNNRecurrent
-
         spikes, state = out
-        if isinstance(neuron, SNN | SNNRecurrent):
-            return Seen(spikes.detach().clone(), None, args[0].detach().clone())
-        v = state.v if hasattr(state, "v") else None
-        return Seen(spikes.detach()[None].clone(), _one(v), _one(args[0]))
+        # A refractory neuron's is inside; one that no step has touched is one number for all.
+        v = getattr(getattr(state, "lif", state), "v", None)
+        v = None if v is None else v.detach().expand_as(spikes).clone()
+        spikes, x = spikes.detach().clone(), args[0].detach().clone()
+        if self.many(neuron):
+            return Seen(spikes, v, x)
+        return Seen(spikes[None], None if v is None else v[None], x[None])
 
 
 class _Sinabs(Observer):

@@ -1,0 +1,204 @@
+"""Every library cell and option that `from_torch` reads: what bench/conformance.py compares.
+
+A cell is one entry of CELLS: add a line, and the table has a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+THETA, LEAK, RESET, TAU, BETA, ALPHA = 0.75, 0.125, -0.25, 4.0, 0.75, 0.5
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the table."""
+
+    library: str
+    cell: str
+    options: str
+    make: Callable[[int], nn.Module]
+    """Makes the neuron for a number of neurons."""
+
+    container: Callable[..., nn.Module] = nn.Sequential
+    around: dict[str, Any] = field(default_factory=dict)
+    """"weights": the cell has the weights of its input inside."""
+
+    @property
+    def name(self) -> str:
+        """Library, cell and options in one."""
+        return " ".join(part for part in (self.library, self.cell, self.options) if part)
+
+
+def snntorch(cell: str, text: str = "", sized: bool = False, **options: Any) -> Cell:
+    """snnTorch's, with hidden states."""
+
+    def make(n: int) -> nn.Module:
+        import snntorch as snn
+
+        decays: dict[str, Any] = {"beta": BETA}
+        if "Synaptic" in cell:
+            decays["alpha"] = ALPHA
+        if cell == "Lapicque":
+            decays = {"R": 4.0, "C": 1.0, "time_step": 1.0}
+        if cell == "Alpha":
+            decays = {"alpha": 0.875, "beta": 0.625}
+        given = {k: v(n) if callable(v) else v for k, v in options.items()}
+        size = {"linear_features": n} if sized else {}
+        return getattr(snn, cell)(
+            **{"threshold": THETA, "init_hidden": True, **decays, **size, **given}
+        )
+
+    shown = ", ".join(f"{k}={v!r}" for k, v in options.items() if not callable(v))
+    return Cell("snnTorch", cell, text or shown, make)
+
+
+def spikingjelly(cell: str, **options: Any) -> Cell:
+    """SpikingJelly's, single-step unless told otherwise."""
+
+    def make(n: int) -> nn.Module:
+        from spikingjelly.activation_based import neuron
+
+        module = getattr(neuron, cell)(**{"v_threshold": THETA, **options})
+        if module.step_mode == "m":
+            module.store_v_seq = True
+        return module
+
+    return Cell("SpikingJelly", cell, ", ".join(f"{k}={v!r}" for k, v in options.items()), make)
+
+
+def norse(
+    cell: str, parameters: str, text: str = "", weights: bool = False, **options: Any
+) -> Cell:
+    """Norse's, in a SequentialState."""
+
+    def make(n: int) -> nn.Module:
+        import norse.torch as library
+        from norse.torch.functional.reset import reset_subtract
+
+        given = {k: torch.tensor(v) if isinstance(v, float) else v for k, v in options.items()}
+        if given.get("reset_method") == "reset_subtract":
+            given["reset_method"] = reset_subtract
+        p = getattr(library, parameters)(**given)
+        return getattr(library, cell)(*((n, n) if weights else ()), p=p, dt=2.0**-10)
+
+    def container(*modules: nn.Module) -> nn.Module:
+        import norse.torch as library
+
+        return library.SequentialState(*modules)
+
+    return Cell("Norse", cell, text, make, container)
+
+
+def sinabs(cell: str, text: str = "", recurrent: bool = False, **options: Any) -> Cell:
+    """Sinabs'."""
+
+    def make(n: int) -> nn.Module:
+        from sinabs import activation, layers
+
+        given = dict(options)
+        if "reset_fn" in given:
+            given["reset_fn"] = getattr(activation, given["reset_fn"])()
+        if given.get("spike_fn") == "SingleSpike":
+            given["spike_fn"] = activation.SingleSpike
+        elif "spike_fn" in given:
+            given["spike_fn"] = activation.MaxSpike(2)
+        if recurrent:
+            given["rec_connect"] = nn.Linear(n, n)
+        if cell != "ExpLeak":
+            given["spike_threshold"] = torch.tensor(THETA)
+        return getattr(layers, cell)(**given)
+
+    shown = ", ".join(f"{k}={v!r}" for k, v in options.items() if k != "batch_size")
+    return Cell("Sinabs", cell, text or shown, make)
+
+
+def own(cell: str, **options: Any) -> Cell:
+    """spikesim.train's."""
+
+    def make(n: int) -> nn.Module:
+        import spikesim as ss
+
+        return getattr(ss.train, cell)(**{"v_threshold": THETA, **options})
+
+    text = ", ".join(f"{k}={v!r}" for k, v in options.items())
+    return Cell("spikesim.train", cell, text, make)
+
+
+def vector(n: int) -> torch.Tensor:
+    """A decay for each neuron."""
+    return torch.linspace(0.25, 0.875, n)
+
+
+RESETS = ("subtract", "zero", "none")
+INVERSE = {"tau_mem_inv": 256.0, "v_leak": LEAK}
+SYNAPSE = {"tau_syn_inv": 512.0}
+FIRING = {"v_th": 0.5, "v_reset": RESET}
+
+CELLS: list[Cell] = [
+    *(
+        snntorch(cell, reset_mechanism=reset, **({} if delay else {"reset_delay": False}))
+        for cell in ("Leaky", "Synaptic")
+        for reset in RESETS
+        for delay in (True, False)
+    ),
+    snntorch("Leaky", "a beta and a threshold for each neuron", beta=vector, threshold=vector),
+    snntorch("Leaky", graded_spikes_factor=0.5),
+    *(snntorch("Lapicque", reset_mechanism=reset) for reset in RESETS),
+    *(snntorch("Alpha", reset_mechanism=reset) for reset in RESETS),
+    *(
+        snntorch(cell, f"all to all, {reset!r}", sized=True, reset_mechanism=reset)
+        for cell in ("RLeaky", "RSynaptic")
+        for reset in RESETS
+    ),
+    snntorch("RLeaky", "one to one", all_to_all=False, V=-0.25),
+    *(spikingjelly("IFNode", v_reset=r) for r in (None, RESET)),
+    *(
+        spikingjelly("LIFNode", tau=TAU, decay_input=decay, v_reset=r)
+        for decay in (True, False)
+        for r in (None, RESET)
+    ),
+    spikingjelly("LIFNode", tau=TAU, step_mode="m"),
+    *(
+        spikingjelly("ParametricLIFNode", init_tau=TAU, decay_input=decay, v_reset=r)
+        for decay in (True, False)
+        for r in (None, RESET)
+    ),
+    *(spikingjelly("CUBALIFNode", c_decay=ALPHA, v_decay=BETA, v_reset=r) for r in (None, RESET)),
+    norse("IAFCell", "IAFParameters", v_th=THETA, v_reset=RESET),
+    norse("LIFBoxCell", "LIFBoxParameters", "reset_value", **INVERSE, **FIRING),
+    norse(
+        "LIFBoxCell",
+        "LIFBoxParameters",
+        "reset_subtract",
+        reset_method="reset_subtract",
+        **INVERSE,
+        **FIRING,
+    ),
+    norse("LIFCell", "LIFParameters", **INVERSE, **SYNAPSE, **FIRING),
+    norse("LIBoxCell", "LIBoxParameters", **INVERSE),
+    norse("LICell", "LIParameters", **INVERSE, **SYNAPSE),
+    norse("LIFRecurrentCell", "LIFParameters", weights=True, **INVERSE, **SYNAPSE, **FIRING),
+    sinabs("IAF", "MultiSpike"),
+    sinabs("IAF", spike_fn="SingleSpike"),
+    sinabs("IAF", spike_fn="MaxSpike(2)"),
+    sinabs("IAF", min_v_mem=-0.5),
+    sinabs("IAF", reset_fn="MembraneReset"),
+    sinabs("IAFSqueeze", "MultiSpike", batch_size=1),
+    sinabs("LIF", tau_mem=TAU),
+    sinabs("LIF", tau_mem=TAU, norm_input=False),
+    sinabs("LIF", tau_mem=TAU, tau_syn=2.0),
+    sinabs("LIF", tau_mem=TAU, train_alphas=True),
+    sinabs("ExpLeak", tau_mem=TAU),
+    sinabs("IAFRecurrent", recurrent=True),
+    sinabs("LIFRecurrent", tau_mem=TAU, recurrent=True),
+    own("IF"),
+    own("IF", reset="to_value", v_reset=RESET),
+    own("LIF", alpha_mem=BETA, fires=">"),
+    own("LIF", alpha_mem=BETA, v_leak=LEAK, step_mode="m"),
+]
