@@ -35,9 +35,12 @@ def population(builder: Numbers, shape: tuple[int, ...]) -> Any:
         "v_min": pick(None, None, parameter(shape, -1, 0)),
     }
     if pick(True, False, False):
-        fields["synapse"] = pick("decay_first", "decay_after")
+        fields["synapse"] = pick("decay_first", "decay_after", "alpha")
         fields["alpha_syn"] = parameter(shape, 0, 1)
         fields["w_in"] = pick(1.0, parameter(shape, 0.25, 1.5))
+    alpha = fields.get("synapse") == "alpha"
+    if alpha:
+        fields |= {"alpha_inh": parameter(shape, 0, 1), "alpha_mem": 0.0, "v_leak": 0.0}
     if fields["spikes"] == "none":
         return ss.Neuron(**fields)
     # Exact sums need amplitudes of few bits.
@@ -47,12 +50,15 @@ def population(builder: Numbers, shape: tuple[int, ...]) -> Any:
         fields["max_spikes"] = pick(1, 2, 4) if builder.exact else pick(None, 3)
     if fields["spikes"] == "signed":
         fields["v_threshold_neg"] = parameter(shape, -1.5, -0.25)
-    if fields["spikes"] == "single":
+    if alpha and fields["reset"] != "none":
+        fields |= {"spikes": "single", "reset_timing": "next_step_after"}
+        fields |= {"max_spikes": None, "v_threshold_neg": None}
+    elif fields["spikes"] == "single":
         timings = ["same_step"] * 3 + ["next_step_before", "next_step_after"]
         timings += ["same_step_guarded"] if fields["reset"] == "subtract" else []
         fields["reset_timing"] = pick(*timings)
         if fields["reset_timing"] == "same_step":
-            fields["order"] = pick("A", "A", "A", "B")
+            fields["order"] = "A" if alpha else pick("A", "A", "A", "B")
     if fields.get("reset_timing", "same_step") == "same_step" and fields.get("order") != "B":
         fields["refractory"] = pick(0, 0, 1, 2)
         if pick(True, False, False):

@@ -1,6 +1,7 @@
 //! The network as its author means it: nodes, edges with delays, a readout. Plain values that
 //! can be printed, saved, validated and run naively.
 
+mod attributes;
 pub mod build;
 mod check;
 pub mod fold;
