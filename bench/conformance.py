@@ -122,7 +122,7 @@ def of_cell(cell: Cell, models: int) -> Row:
         module = model(cell, seed, exact=seed % 2 == 0)
         try:
             net = ss.from_torch(module, (12,))
-        except ss.errors.UnsupportedError as error:
+        except ss.errors.SpikesimError as error:
             row.verdict, row.note = "no cell", f"not read: {error}"
             return row
         row.add(check(net, module, n_steps=32, samples=4, seed=seed))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from spikesim import ops
-from spikesim.conformance.trace import spread
+from spikesim.conformance.trace import delays, spread
 from spikesim.errors import UnsupportedError
 from spikesim.reference import layers
 from spikesim.reference.geometry import Window, as_image, paddings, pair
@@ -55,15 +55,10 @@ def layer(name: str, op: ops.Op, shape: tuple[int, ...]) -> Apply:
     return lambda values: one(reduce(torch.add, values))
 
 
-def steps_of(op: ops.Delay) -> list[int]:
-    """The numbers of steps that some element is late by, ascending."""
-    return sorted({int(d) for d in op.delay.reshape(-1)})
-
-
 def _delay(op: ops.Delay, shape: tuple[int, ...]) -> Apply:
-    """Of each edge come the values of as many steps as `steps_of` has."""
+    """Of each edge come the values of as many steps as `delays` has."""
     own = torch.tensor(spread(op.delay, shape))
-    late = steps_of(op)
+    late = delays(op)
 
     def apply(values: list[Tensor]) -> Tensor:
         edges = [values[i : i + len(late)] for i in range(0, len(values), len(late))]
@@ -89,13 +84,17 @@ def tensor(values: Any) -> Tensor:
 
 
 def _weighted(op: Any, function: Callable[..., Tensor]) -> Apply:
+    """Of each edge come the values of as many steps as `delays` has, each with its own synapses."""
     weight = tensor(op.weight)
+    late = delays(op)
+    own = torch.zeros_like(weight) if op.delay is None else tensor(op.delay).expand_as(weight)
+    parts = [torch.where(own == d, weight, torch.zeros_like(weight)) for d in late]
     bias = None if op.bias is None else tensor(op.bias)
 
     def apply(values: list[Tensor]) -> Tensor:
-        *first, last = values
         # One bias, however many edges.
-        sums = [function(x, weight, None) for x in first] + [function(last, weight, bias)]
+        biases = [None] * (len(values) - 1) + [bias]
+        sums = [function(x, parts[k % len(parts)], biases[k]) for k, x in enumerate(values)]
         return reduce(torch.add, sums)
 
     return apply

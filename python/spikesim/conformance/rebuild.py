@@ -10,10 +10,10 @@ from torch import Tensor
 
 from spikesim.conformance import cells
 from spikesim.conformance.cells.base import Cell, Step
-from spikesim.conformance.layers import Apply, layer, steps_of
-from spikesim.conformance.trace import Array, Probe, Trace, in_order, populations
+from spikesim.conformance.layers import Apply, layer
+from spikesim.conformance.trace import Array, Probe, Trace, in_order, populations, reads
 from spikesim.network import Network
-from spikesim.ops import Delay, Neuron
+from spikesim.ops import Neuron
 from spikesim.reference.sums import plain_arithmetic
 
 
@@ -68,7 +68,7 @@ class _Run:
     def __init__(self, net: Network, chosen: dict[str, Cell], samples: int) -> None:
         self.net = net
         self.order = [name for name in in_order(net) if name != "input"]
-        self.inputs = {name: _reads(net, name) for name in self.order}
+        self.inputs = {name: reads(net, name) for name in self.order}
         self.neurons: dict[str, Step] = {n: cell.start(samples) for n, cell in chosen.items()}
         self.layers: dict[str, Apply] = {
             name: layer(name, net.node(name).op, tuple(net.node(name).in_shape))
@@ -76,8 +76,8 @@ class _Run:
             if name not in chosen
         }
         longest: dict[str, int] = {}
-        for reads in self.inputs.values():
-            for src, delay in reads:
+        for needed in self.inputs.values():
+            for src, delay in needed:
                 longest[src] = max(longest.get(src, 0), delay)
         # Newest last; before the start there was nothing, not even a bias (S1.3).
         self.past = {
@@ -115,13 +115,6 @@ class _Run:
             out.append(values[self.net.output])
         trace.spikes, trace.v, trace.current = (_stacked(d) for d in (spikes, v, current))
         trace.out = torch.stack(out).numpy()
-
-
-def _reads(net: Network, name: str) -> list[tuple[str, int]]:
-    """(source, steps ago) of every value that a node needs; a Delay's, edge by edge, ascending."""
-    op = net.node(name).op
-    own = steps_of(op) if isinstance(op, Delay) else [0]
-    return [(e.src, e.delay + d) for e in net.edges if e.dst == name for d in own]
 
 
 def _stacked(steps: dict[str, list[Tensor]]) -> dict[str, Array]:

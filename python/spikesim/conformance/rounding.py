@@ -73,6 +73,7 @@ class _Run:
         self.shape = shape
         size = (samples, *shape)
         self.i = np.broadcast_to(self.of("i0"), size).astype(np.float64)
+        self.n = np.zeros(size)
         self.a = np.zeros(size)
         self.r = np.zeros(size, np.int64)
 
@@ -91,8 +92,11 @@ class _Run:
         v = before
         if late == "next_step_before":
             v = np.where(held, self._reset(v, theta), v)
+        n_before = self.n
         h = self._integrated(v, x)
-        if late in ("next_step_after", "same_step_guarded"):
+        if op.synapse == "alpha":
+            h = self._reset_alpha(held, h, n_before, theta)
+        elif late in ("next_step_after", "same_step_guarded"):
             h = np.where(held, self._reset(h, theta), h)
         if op.order == "B":
             h = before
@@ -112,15 +116,28 @@ class _Run:
             return v - theta
         return np.broadcast_to(self.of("v_reset"), v.shape) if self.op.reset == "to_value" else v
 
+    def _reset_alpha(self, held: Any, h: Wide, n_before: Wide, theta: Wide) -> Wide:
+        """S3.26: the late reset of the membrane and both currents."""
+        if self.op.reset == "none":
+            return h
+        self.n = np.where(held, 0.0, self.n)
+        if self.op.reset == "to_value":
+            self.i = np.where(held, 0.0, self.i)
+            return np.where(held, self.of("v_reset"), h)
+        self.i = np.where(held, self.i - theta, self.i)
+        return np.where(held, h + n_before, h)
+
     def _integrated(self, v: Wide, x: Array) -> Wide:
         drive: Wide = x.astype(np.float64)
         if self.op.synapse != "none":
             alpha, w_in = self.of("alpha_syn"), self.of("w_in")
-            if self.op.synapse == "decay_first":
-                self.i = alpha * self.i + w_in * drive
-            else:
+            if self.op.synapse == "decay_after":
                 self.i = alpha * (self.i + w_in * drive)
-            drive = self.i
+            else:
+                self.i = alpha * self.i + w_in * drive
+            if self.op.synapse == "alpha":
+                self.n = self.of("alpha_inh") * self.n - w_in * drive
+            drive = self.i + self.n
         leak = self.of("v_leak")
         return leak + self.of("alpha_mem") * (v - leak) + self.of("gain") * drive
 

@@ -65,7 +65,8 @@ def ties(op: Neuron, shape: tuple[int, ...], probe: Probe) -> Ties | None:
 
 def _around(op: Neuron, shape: tuple[int, ...]) -> Array | None:
     """Inputs (K, *shape), ascending, about the one whose membrane is the threshold."""
-    if op.spikes == "none" or op.order == "B":
+    # At the start the two currents of "alpha" cancel, whatever comes in.
+    if op.spikes == "none" or op.order == "B" or op.synapse == "alpha":
         return None
     v0, theta = spread(op.v0, shape), spread(op.v_threshold, shape)
     leak, gain = spread(op.v_leak, shape), spread(op.gain, shape)

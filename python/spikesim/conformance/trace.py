@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.network import Network
-from spikesim.ops import Delay, Neuron
+from spikesim.ops import Neuron
+from spikesim.ops._base import Op
 
 Array = NDArray[np.float32]
 Wide = NDArray[np.float64]
@@ -69,14 +70,23 @@ def run_alone(op: Neuron, current: Array) -> Trace:
     return run_engine(net, current)[0]
 
 
+def delays(op: Op) -> list[int]:
+    """The numbers of steps that some element or synapse of a node looks back, ascending."""
+    own = getattr(op, "delay", None)
+    return [0] if own is None else sorted({int(d) for d in own.reshape(-1)})
+
+
+def reads(net: Network, name: str) -> list[tuple[str, int]]:
+    """(source, steps ago) of every value that a node needs: edge by edge, by its own `delays`."""
+    own = delays(net.node(name).op)
+    return [(e.src, e.delay + d) for e in net.edges if e.dst == name for d in own]
+
+
 def sources(net: Network) -> dict[str, set[str]]:
     """For each node those that it hears in the same step."""
-    found: dict[str, set[str]] = {node.name: set() for node in net.nodes}
-    late = {n.name for n in net.nodes if isinstance(n.op, Delay) and bool((n.op.delay >= 1).all())}
-    for src, dst, delay in net.edges:
-        if delay == 0 and dst not in late:
-            found[dst].add(src)
-    return found
+    return {
+        node.name: {src for src, ago in reads(net, node.name) if ago == 0} for node in net.nodes
+    }
 
 
 def in_order(net: Network) -> list[str]:

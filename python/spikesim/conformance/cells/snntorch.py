@@ -1,15 +1,19 @@
-"""snnTorch's cells (checked against 1.0): Leaky, Lapicque, Synaptic, and RLeaky's late "zero"."""
+"""snnTorch's cells (checked against 1.0): Leaky, Lapicque, Synaptic, Alpha, RLeaky."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from spikesim.conformance.cells.base import Cell, Fields, Step, Unsayable, shown
 
 
 def cell(f: Fields) -> Cell:
     """The cell whose step the fields are."""
-    f.only(order="A", refractory=0, spikes=("single", "none"), synapse=("none", "decay_first"))
+    f.only(
+        order="A", refractory=0, spikes=("single", "none"), synapse=("none", "decay_first", "alpha")
+    )
     f.without("theta_plus", "v_min")
     f.all(v_leak=0)
     if f.spikes == "none":
@@ -24,6 +28,9 @@ def cell(f: Fields) -> Cell:
             options["graded_spikes_factor"] = f.tensor("spike_amplitude")
             if not delay and bool((options["graded_spikes_factor"] == 0).any()):
                 raise Unsayable("spike_amplitude=0 without a delayed reset")
+    if f.synapse == "alpha":
+        del options["reset_delay"]
+        return _made(f, "Alpha", {**_alpha(f), **options})
     if f.synapse == "decay_first":
         f.all(w_in=1, gain=1)
         return _made(f, "Synaptic", {"alpha": f.tensor("alpha_syn"), **_beta(f), **options})
@@ -62,6 +69,18 @@ def _reset(f: Fields) -> tuple[str, bool, bool]:
     return "zero", True, not with_synapse
 
 
+def _alpha(f: Fields) -> dict[str, Any]:
+    """alpha and beta, whose gain the cell works out itself."""
+    f.all(w_in=1, v0=0, i0=0, alpha_mem=0)
+    f.only(spikes="single", reset_timing="next_step_after")
+    slow, fast = f.wide("alpha_syn"), f.wide("alpha_inh")
+    with np.errstate(all="ignore"):
+        gain = np.log(slow) / (np.log(fast) - np.log(slow)) + 1
+    if not (slow > fast).all() or not np.allclose(f.wide("gain"), gain, rtol=1e-4):
+        raise Unsayable("a gain that is not that of its alpha_syn and alpha_inh")
+    return {"alpha": f.tensor("alpha_syn"), "beta": f.tensor("alpha_inh")}
+
+
 def _lapicque(f: Fields) -> dict[str, Any]:
     """R and C with `1 − dt/(R·C) = alpha_mem`, `dt/C = gain`, dt = 1; rounded once."""
     decay = 1 - f.wide("alpha_mem")
@@ -88,6 +107,8 @@ def _made(f: Fields, name: str, options: dict[str, Any]) -> Cell:
             state.insert(0, f.start("i0", n))
         if name == "RLeaky":
             state.insert(0, f.start("v0", n) * 0)
+        if name == "Alpha":
+            state = [f.start("v0", n) for _ in range(3)]
 
         def step(x: Any) -> Any:
             out, *after = module(x, *state)
