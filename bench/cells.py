@@ -6,7 +6,7 @@ A cell is one entry of CELLS: add a line, and the table has a row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,8 +26,7 @@ class Cell:
     """Makes the neuron for a number of neurons."""
 
     container: Callable[..., nn.Module] = nn.Sequential
-    around: dict[str, Any] = field(default_factory=dict)
-    """"weights": the cell has the weights of its input inside."""
+    """Takes Linear, neuron, Linear, neuron."""
 
     @property
     def name(self) -> str:
@@ -64,8 +63,11 @@ def spikingjelly(cell: str, **options: Any) -> Cell:
     def make(n: int) -> nn.Module:
         from spikingjelly.activation_based import neuron
 
-        module = getattr(neuron, cell)(**{"v_threshold": THETA, **options})
-        if module.step_mode == "m":
+        # Those that have no threshold of their own to choose.
+        fixed = cell in ("HalfThresholdIFNode", "ActivationAwareIFNode")
+        given = options if fixed else {"v_threshold": THETA, **options}
+        module = getattr(neuron, cell)(**given)
+        if getattr(module, "step_mode", "s") == "m":
             module.store_v_seq = True
         return module
 
@@ -85,11 +87,17 @@ def norse(
         if given.get("reset_method") == "reset_subtract":
             given["reset_method"] = reset_subtract
         p = getattr(library, parameters)(**given)
+        if "Refrac" in cell:
+            p = library.LIFRefracParameters(p, torch.tensor(2.0))
         return getattr(library, cell)(*((n, n) if weights else ()), p=p, dt=2.0**-10)
 
     def container(*modules: nn.Module) -> nn.Module:
         import norse.torch as library
 
+        if not cell.endswith("Cell"):
+            # Over a whole sequence, as its neurons.
+            lifted = (library.Lift(m) if isinstance(m, nn.Linear) else m for m in modules)
+            return library.SequentialState(*lifted)
         return library.SequentialState(*modules)
 
     return Cell("Norse", cell, text, make, container)
@@ -110,7 +118,7 @@ def sinabs(cell: str, text: str = "", recurrent: bool = False, **options: Any) -
             given["spike_fn"] = activation.MaxSpike(2)
         if recurrent:
             given["rec_connect"] = nn.Linear(n, n)
-        if cell != "ExpLeak":
+        if not cell.startswith("ExpLeak"):
             given["spike_threshold"] = torch.tensor(THETA)
         return getattr(layers, cell)(**given)
 
@@ -170,6 +178,13 @@ CELLS: list[Cell] = [
         for r in (None, RESET)
     ),
     *(spikingjelly("CUBALIFNode", c_decay=ALPHA, v_decay=BETA, v_reset=r) for r in (None, RESET)),
+    spikingjelly("SimpleIFNode", v_reset=RESET),
+    spikingjelly("HalfThresholdIFNode"),
+    spikingjelly("SimpleLIFNode", tau=TAU, decay_input=False, v_reset=RESET),
+    spikingjelly("KLIFNode", tau=TAU),
+    *(spikingjelly(cell) for cell in ("ActivationAwareIFNode", "TernaryIFNode")),
+    spikingjelly("TernaryLIFNode", tau=TAU),
+    *(spikingjelly(cell, tau=TAU) for cell in ("OTTTLIFNode", "SLTTLIFNode")),
     norse("IAFCell", "IAFParameters", v_th=THETA, v_reset=RESET),
     norse("LIFBoxCell", "LIFBoxParameters", "reset_value", **INVERSE, **FIRING),
     norse(
@@ -183,7 +198,37 @@ CELLS: list[Cell] = [
     norse("LIFCell", "LIFParameters", **INVERSE, **SYNAPSE, **FIRING),
     norse("LIBoxCell", "LIBoxParameters", **INVERSE),
     norse("LICell", "LIParameters", **INVERSE, **SYNAPSE),
-    norse("LIFRecurrentCell", "LIFParameters", weights=True, **INVERSE, **SYNAPSE, **FIRING),
+    norse("LILinearCell", "LIParameters", weights=True, **INVERSE, **SYNAPSE),
+    *(
+        norse(
+            f"LIF{kind}",
+            "LIFParameters",
+            weights="Recurrent" in kind,
+            **INVERSE,
+            **SYNAPSE,
+            **FIRING,
+        )
+        for kind in ("RecurrentCell", "RefracCell", "RefracRecurrentCell")
+    ),
+    *(
+        norse(
+            f"LSNN{kind}",
+            "LSNNParameters",
+            weights="Recurrent" in kind,
+            tau_adapt_inv=512.0,
+            beta=0.25,
+            **INVERSE,
+            **SYNAPSE,
+            **FIRING,
+        )
+        for kind in ("Cell", "RecurrentCell")
+    ),
+    norse("IAF", "IAFParameters", "a sequence", v_th=THETA, v_reset=RESET),
+    norse("LIF", "LIFParameters", "a sequence", **INVERSE, **SYNAPSE, **FIRING),
+    norse("LI", "LIParameters", "a sequence", **INVERSE, **SYNAPSE),
+    norse(
+        "LIFRecurrent", "LIFParameters", "a sequence", weights=True, **INVERSE, **SYNAPSE, **FIRING
+    ),
     sinabs("IAF", "MultiSpike"),
     sinabs("IAF", spike_fn="SingleSpike"),
     sinabs("IAF", spike_fn="MaxSpike(2)"),
@@ -195,7 +240,10 @@ CELLS: list[Cell] = [
     sinabs("LIF", tau_mem=TAU, tau_syn=2.0),
     sinabs("LIF", tau_mem=TAU, train_alphas=True),
     sinabs("ExpLeak", tau_mem=TAU),
-    sinabs("IAFRecurrent", recurrent=True),
+    sinabs("ALIF", tau_mem=TAU, tau_adapt=8.0, adapt_scale=0.5),
+    sinabs("LIFSqueeze", "tau_mem=4.0", tau_mem=TAU, batch_size=1),
+    sinabs("ExpLeakSqueeze", "tau_mem=4.0", tau_mem=TAU, batch_size=1),
+    sinabs("IAFRecurrent", recurrent=True, spike_fn="SingleSpike"),
     sinabs("LIFRecurrent", tau_mem=TAU, recurrent=True),
     own("IF"),
     own("IF", reset="to_value", v_reset=RESET),

@@ -197,3 +197,57 @@ def test_bad_traces_are_refused(tmp_path: Path, bad: str) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ss.errors.FormatError):
         check(chain(SNN), path)
+
+
+# The project's own table
+
+
+def documented() -> dict[str, list[str]]:
+    """Name -> cells of the rows of docs/conformance.md."""
+    root = Path(__file__).resolve().parent.parent
+    text = (root / "docs" / "conformance.md").read_text(encoding="utf-8")
+    table = text.split("<!-- table of bench/conformance.py --write -->")[1]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
+    return {row[0]: row for row in cells}
+
+
+def script() -> Any:
+    """bench/conformance.py as a module."""
+    import importlib.util
+    import sys
+
+    path = Path(__file__).resolve().parent.parent / "bench" / "conformance.py"
+    spec = importlib.util.spec_from_file_location("bench_conformance", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_in_the_docs_is_the_scripts() -> None:
+    names = [cell.name for cell in script().CELLS]
+    assert len(set(names)) == len(names)
+    written = documented()
+    cells = {name for name in written if not name.startswith(("recorded ", "NIR "))}
+    assert cells == set(names)
+
+
+def test_the_table_has_every_recorded_case(cases_dir: Path) -> None:
+    written = documented()
+    folders = {f"recorded {path.name}" for path in (cases_dir / "torch").iterdir()}
+    assert {name for name in written if name.startswith("recorded ")} == folders
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_row_of_the_table_is_what_the_script_finds() -> None:
+    bench = script()
+    for name in ("snnTorch Leaky reset_mechanism='zero'", "spikesim.train IF"):
+        cell = next(cell for cell in bench.CELLS if cell.name == name)
+        row = bench.of_cell(cell, models=2)
+        assert row.verdict == "equal"
+        assert row.spikes > 100
+        assert row.name in row.markdown()
+        assert documented()[name][-1] == "equal"

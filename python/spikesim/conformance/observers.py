@@ -242,7 +242,7 @@ class _Sinabs(Observer):
         return (StatefulLayer,)
 
     def prepare(self, neuron: Any, samples: int) -> Undo:
-        states = {n: b for n, b in neuron.named_buffers(recurse=False) if n in ("v_mem", "i_syn")}
+        states = dict(neuron.named_buffers(recurse=False))
         kept = {
             name: getattr(neuron, name)
             for name in ("record_states", "batch_size", "num_timesteps")
@@ -270,8 +270,9 @@ class _Sinabs(Observer):
         if hasattr(neuron, "batch_size"):
             shape = (neuron.batch_size, -1)
             out, x = out.reshape(*shape, *out.shape[1:]), x.reshape(*shape, *x.shape[1:])
-        # A recurrent layer's recordings are changed after they were taken.
-        shown = None if hasattr(neuron, "rec_connect") else neuron.recordings.get("v_mem")
+        # The recordings of recurrent and adaptive layers are changed after they were taken.
+        changed = hasattr(neuron, "rec_connect") or hasattr(neuron, "b0")
+        shown = None if changed else neuron.recordings.get("v_mem")
         v = None if shown is None else shown.detach().transpose(0, 1).clone()
         return Seen(out.transpose(0, 1).clone(), v, x.transpose(0, 1).clone())
 
