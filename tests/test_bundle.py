@@ -100,6 +100,7 @@ def operations(shape: tuple[int, ...], rng: np.random.Generator) -> list[Callabl
     c, dims = shape[0], len(shape) - 1
     choices: list[Callable[[], ss.ops.Op]] = [
         lambda: ss.Scale(values(c)),
+        lambda: ss.Delay(rng.integers(0, 9, shape)),
         lambda: ss.BatchNorm(values(c), values(c), values(c), values(c) ** 2, eps=1e-3),
         lambda: ss.LIF(values(c) ** 2 + 0.1, alpha_mem=values()),
         lambda: ss.CubaLIF(alpha_mem=values(), alpha_syn=values(), synapse="decay_after"),
@@ -107,19 +108,30 @@ def operations(shape: tuple[int, ...], rng: np.random.Generator) -> list[Callabl
         lambda: ss.IF(spikes="signed", v_threshold_neg=-1, theta_plus=1, alpha_theta=0.5),
         lambda: ss.IF(spikes="multi", max_spikes=2, spike_amplitude=0.5, v0=values()),
         lambda: ss.LI(alpha_mem=0.5),
+        lambda: ss.Neuron(
+            synapse="alpha",
+            alpha_syn=0.5,
+            w_in=1,
+            alpha_inh=values(c),
+            alpha_mem=0,
+            reset_timing="next_step_after",
+        ),
         ss.Flatten,
         ss.Add,
         lambda: ss.Concat(-1),
     ]
     if dims == 0:
         choices.append(lambda: ss.Linear(values(4, c), values(4)))
+        choices.append(lambda: ss.Linear(values(4, c), delay=rng.integers(0, 9, (4, c))))
     if dims == 1:
         choices.append(lambda: ss.Conv1d(values(c, 1, 2), padding=(1, 0), groups=c))
+        choices.append(lambda: ss.Conv1d(values(2, c, 2), delay=rng.integers(0, 9, (2, c, 2))))
         choices.append(lambda: ss.AvgPool1d(2, padding=1, count_include_pad=False))
         choices.append(lambda: ss.SpikeMaxPool1d(1))
         choices.append(lambda: ss.CurrentMaxPool1d(1))
     if dims == 2:
         choices.append(lambda: ss.Conv2d(values(3, c, 2, 1), values(3), padding=(1, 0)))
+        choices.append(lambda: ss.Conv2d(values(3, c, 1, 1), values(3), delay=7))
         choices.append(lambda: ss.SumPool2d(2, stride=1, padding=1, ceil_mode=True))
         choices.append(lambda: ss.Upsample((1, 2)))
         choices.append(lambda: ss.SpikeMaxPool2d(1))

@@ -302,6 +302,7 @@ CASES: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = [
     (ss.Upsample((1, 3)), (2, 9, 7), (2, 9, 21)),
     (ss.Add(), (2, 9, 7), (2, 9, 7)),
     (ss.Scale(ones(2, 9, 7)), (2, 9, 7), (2, 9, 7)),
+    (ss.Delay(ones(2, 9, 7)), (2, 9, 7), (2, 9, 7)),
 ]
 
 

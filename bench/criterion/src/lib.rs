@@ -31,7 +31,7 @@ pub fn layer(channels: usize, size: usize, seed: u64) -> Option<Graph> {
     let (shape, op) = if size == 0 {
         let weight = weights(channels * channels, channels);
         let weight = Tensor::new(vec![channels, channels], weight)?;
-        (vec![channels], Op::Linear(Linear { weight, bias: None }))
+        (vec![channels], Op::Linear(Linear { weight, bias: None, delay: None }))
     } else {
         let weight = weights(channels * channels * 9, channels * 9);
         let weight = Tensor::new(vec![channels, channels, 3, 3], weight)?;
@@ -39,6 +39,7 @@ pub fn layer(channels: usize, size: usize, seed: u64) -> Option<Graph> {
             dims: 2,
             weight,
             bias: None,
+            delay: None,
             stride: [1, 1],
             padding: [[1, 1], [1, 1]],
             dilation: [1, 1],

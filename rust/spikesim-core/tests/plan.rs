@@ -215,3 +215,21 @@ fn a_run_without_memory_for_it_is_refused() -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[test]
+fn delayed_synapses_take_memory_for_those_that_are_there() -> Result<(), Error> {
+    // A tenth of the weights is not zero, a thousand delays are.
+    let (n, every) = (1000, 10);
+    let weight = (0..n * n).map(|k| if k % every == 0 { 1.0 } else { 0.0 }).collect::<Vec<f32>>();
+    let delay = (0..n * n).map(|k| if k % every == 0 { (k / every % n) as f32 } else { 0.0 });
+    let shaped = |data: Vec<f32>| Tensor::new(vec![n, n], data);
+    let mut graph = Graph::new(&[n])?;
+    let delay = shaped(delay.collect());
+    let weight = shaped(weight).unwrap_or(Tensor::scalar(0.0));
+    graph.add("fc", Op::Linear(Linear { weight, bias: None, delay }), &[])?;
+    let plan = Plan::new(&graph, Level::Baseline)?;
+    assert!(plan.to_string().contains("100000 synapses of 1000 delays"), "{plan}");
+    // A weight and an output each; and the lists of places, of which each has one synapse.
+    assert!(plan.weight_bytes() < 100_000 * 64, "{} bytes", plan.weight_bytes());
+    Ok(())
+}

@@ -48,7 +48,7 @@ impl Case {
         let n = outputs * per_group * kernel[0] * kernel[1];
         let longest = r.below(5);
         let elements = g.in_c * g.in_h * g.in_w;
-        let mut value = |r: &mut Random| match r.below(4) {
+        let value = |r: &mut Random| match r.below(4) {
             0 => r.float(),
             1 => 1.0,
             _ => 0.0,
