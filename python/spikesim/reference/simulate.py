@@ -147,11 +147,16 @@ class _Run:
             self.readout = torch.where(first, torch.full_like(self.readout, t), self.readout)
 
     def _count_synapses(self, node: SynapticNode, arrivals: list[Signal]) -> None:
-        spikes = sum((a.spikes for a in arrivals), torch.zeros_like(arrivals[0].spikes))
-        analog = sum((a.analog for a in arrivals), torch.zeros_like(arrivals[0].analog))
-        self._count("synops", node.name, node.fan_out.count(spikes))
-        self._count("synops_with_zeros", node.name, node.fan_out.count(spikes, zeros=True))
-        self._count("macs", node.name, node.fan_out.count(analog))
+        def total(field: str, zeros: bool = False) -> Tensor:
+            parts = zip(node.fan_outs, arrivals, strict=True)
+            return sum(
+                (fan_out.count(getattr(signal, field), zeros) for fan_out, signal in parts),
+                torch.zeros(self.samples, dtype=torch.int64, device=self.device),
+            )
+
+        self._count("synops", node.name, total("spikes"))
+        self._count("synops_with_zeros", node.name, total("spikes", zeros=True))
+        self._count("macs", node.name, total("analog"))
 
     def _count(self, key: str, name: str, per_sample: Tensor) -> None:
         self.counts[key].setdefault(name, []).append(per_sample)
@@ -181,7 +186,7 @@ class _Run:
         """The whole state in named arrays."""
         arrays: dict[str, NDArray[Any]] = {}
         for name, state in self.states.items():
-            for field in ("v", "i", "a", "r"):
+            for field in ("v", "i", "n", "a", "r"):
                 arrays[f"{name}.{field}"] = getattr(state, field).cpu().numpy().copy()
         for name, past in self.past.items():
             for field in ("value", "spikes", "analog"):
@@ -204,7 +209,8 @@ class _Run:
             return torch.from_numpy(np.array(arrays[key])).to(self.device)
 
         for name in self.states:
-            self.states[name] = State(*(load(f"{name}.{field}") for field in ("v", "i", "a", "r")))
+            fields = ("v", "i", "n", "a", "r")
+            self.states[name] = State(*(load(f"{name}.{field}") for field in fields))
         for name in self.past:
             parts = [load(f"{name}.past.{field}") for field in ("value", "spikes", "analog")]
             self.past[name] = [Signal(*signal) for signal in zip(*parts, strict=True)]

@@ -5,32 +5,14 @@ use spikesim_core::kernels::block::{BlockTask, Geometry, Parent, Post};
 use spikesim_core::kernels::dispatch::run_block;
 use spikesim_core::kernels::events::Events;
 use spikesim_core::kernels::level::Level;
-use spikesim_core::kernels::neuron::{NeuronBlock, NeuronParams, Param, Rules};
+use spikesim_core::kernels::neuron::{NeuronBlock, NeuronParams, Rules};
 use spikesim_core::kernels::oracle;
+use spikesim_core::kernels::param::Param;
 use spikesim_core::kernels::window::Dims;
 
-/// A small generator of its own: the cases are the same on every machine.
-struct Random(u64);
+mod random;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let x = ((self.0 >> 18) ^ self.0) >> 27;
-        (x as u32).rotate_right((self.0 >> 59) as u32) as u64
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn float(&mut self) -> f32 {
-        self.next() as f32 / u32::MAX as f32 * 2.0 - 1.0
-    }
-
-    fn coin(&mut self, p: f32) -> bool {
-        (self.next() as f32 / u32::MAX as f32) < p
-    }
-}
+use random::Random;
 
 fn levels() -> Vec<Level> {
     for level in Level::ALL.into_iter().filter(|l| !l.is_available()) {
@@ -209,7 +191,7 @@ fn draw_params(r: &mut Random, channels: usize, pixels: usize, width: usize) -> 
         param(0.5, 1.5, 0.0),
     ];
     let optional: Vec<Param> =
-        [(0.0, 1.0), (0.5, 1.5), (-1.0, -0.3), (-0.5, -0.1), (0.0, 0.5), (0.5, 1.0)]
+        [(0.0, 1.0), (0.5, 1.5), (-1.0, -0.3), (-0.5, -0.1), (0.0, 0.5), (0.5, 1.0), (0.0, 1.0)]
             .into_iter()
             .map(|(low, high)| param(low, high, if low == -1.0 { f32::NEG_INFINITY } else { 0.0 }))
             .collect();
@@ -235,16 +217,18 @@ fn draw_params(r: &mut Random, channels: usize, pixels: usize, width: usize) -> 
     rules.refractory = plain && rules.fires && r.coin(0.3);
     rules.adaptive = plain && rules.fires && r.coin(0.3);
     rules.clamp = r.coin(0.3);
-    match r.below(3) {
+    match r.below(4) {
         0 => rules.decay_first = true,
         1 => rules.decay_after = true,
+        2 => rules.alpha = true,
         _ => {}
     }
     let mut params = NeuronParams::new(rules, five);
     let take = |on: bool, k: usize| on.then(|| optional[k].clone());
-    let synapse = rules.decay_first || rules.decay_after;
+    let synapse = rules.decay_first || rules.decay_after || rules.alpha;
     params.alpha_syn = take(synapse, 0);
     params.w_in = take(synapse, 1);
+    params.alpha_inh = take(rules.alpha, 6);
     params.v_threshold_neg = take(rules.signed, 2);
     params.v_min = take(rules.clamp, 3);
     params.theta_plus = take(rules.adaptive, 4);
@@ -276,6 +260,7 @@ fn neurons_equal_the_oracle_at_every_level() {
                 [Parent::Dense { data: &data, t_stride: pixels * width, p_stride: width }];
             let state = |on: bool| vec![0.0f32; if on { pixels * width } else { 0 }];
             let (mut v, mut i) = (v0.clone(), state(params.alpha_syn.is_some()));
+            let mut inhibition = state(rules.alpha);
             let (mut a, mut theta) = (state(rules.refractory), state(rules.adaptive));
             let mut masks = vec![0u64; steps * pixels];
             let mut z = vec![0.0; if rules.multi || rules.signed { data.len() } else { 0 }];
@@ -292,6 +277,7 @@ fn neurons_equal_the_oracle_at_every_level() {
                     lanes,
                     v: &mut v,
                     i: &mut i,
+                    n: &mut inhibition,
                     a: &mut theta,
                     r: &mut a,
                     masks: &mut masks,

@@ -45,7 +45,7 @@ impl Graph {
     }
 
     /// Removes nodes that no edge and no output refers to any more.
-    fn drop_nodes(&mut self, gone: &[bool]) {
+    pub(super) fn drop_nodes(&mut self, gone: &[bool]) {
         let mut new_id = Vec::with_capacity(gone.len());
         let mut kept = 0;
         for &gone in gone {
@@ -117,7 +117,8 @@ mod tests {
     }
 
     fn linear() -> Op {
-        Op::Linear(Linear { weight: tensor(&[2, 3], &[1., 2., 3., 4., 5., 6.]), bias: None })
+        let weight = tensor(&[2, 3], &[1., 2., 3., 4., 5., 6.]);
+        Op::Linear(Linear { weight, bias: None, delay: None })
     }
 
     fn norm() -> Op {

@@ -3,12 +3,14 @@
 use super::neuron::Neuron;
 use super::tensor::Tensor;
 
-/// Fully connected layer on a 1-d input: `weight` (n_out, n_in), `bias` (n_out).
+/// Fully connected layer on a 1-d input: `weight` (n_out, n_in), `bias` (n_out). `delay`: steps
+/// that each synapse takes, whole numbers; a scalar or of the weight's shape.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Linear {
     pub weight: Tensor,
     pub bias: Option<Tensor>,
+    pub delay: Option<Tensor>,
 }
 
 /// Cross-correlation over one or two axes: `weight` (out, in/groups, [ky,] kx) as in torch.
@@ -21,6 +23,8 @@ pub struct Conv {
     pub dims: usize,
     pub weight: Tensor,
     pub bias: Option<Tensor>,
+    /// As in [`Linear`].
+    pub delay: Option<Tensor>,
     /// (y, x).
     pub stride: [usize; 2],
     /// Zeros before and after each axis: [[top, bottom], [left, right]].
@@ -101,6 +105,11 @@ pub enum Op {
         /// The factors.
         scale: Tensor,
     },
+    /// Each element arrives its own number of steps later.
+    Delay {
+        /// Steps, whole numbers of at least 0: scalar, per channel or per element.
+        delay: Tensor,
+    },
     /// Join along `axis` in the order of the edges.
     Concat {
         /// Axis of one sample.
@@ -115,4 +124,23 @@ pub enum Op {
     Add,
     /// A population of neurons.
     Neuron(Box<Neuron>),
+}
+
+impl Op {
+    /// Steps that what enters the node takes to act in it: the least and the most. A node that
+    /// takes at least one sees nothing of its sources in the same step.
+    pub fn delays(&self) -> [usize; 2] {
+        match self {
+            Self::Delay { delay } => bounds(delay),
+            Self::Linear(Linear { delay: Some(delay), .. })
+            | Self::Conv(Conv { delay: Some(delay), .. }) => bounds(delay),
+            _ => [0, 0],
+        }
+    }
+}
+
+/// The least and the largest of whole numbers.
+fn bounds(delay: &Tensor) -> [usize; 2] {
+    let steps = || delay.data().iter().map(|&d| d as usize);
+    [steps().min().unwrap_or(0), steps().max().unwrap_or(0)]
 }

@@ -78,7 +78,9 @@ pub(super) fn infer(place: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usi
                 }
             }
         }
-        Op::BatchNorm(_) | Op::Scale { .. } | Op::Add | Op::Neuron(_) => first.to_vec(),
+        Op::BatchNorm(_) | Op::Scale { .. } | Op::Delay { .. } | Op::Add | Op::Neuron(_) => {
+            first.to_vec()
+        }
     };
     check_shape(place, "output", &shape)?;
     Ok(shape)
@@ -307,6 +309,7 @@ mod tests {
                     dims: 1,
                     weight: Tensor::new(vec![1, 1, k], vec![0.0; k]).unwrap(),
                     bias: None,
+                    delay: None,
                     stride: [1, stride],
                     padding: [[0, 0], padding],
                     dilation: [1, dilation],

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::attributes::{
+    AdaptiveAttributes, ConcatAttributes, ConvAttributes, FlattenAttributes, NoAttributes,
+    NormAttributes, PoolAttributes, UpsampleAttributes,
+};
 use super::neuron::{Neuron, NeuronRules};
 use super::node::{BatchNorm, Conv, Linear, Op, Pool, PoolKind};
 use super::{Graph, NodeId, Tensor};
@@ -15,91 +18,8 @@ use crate::error::{Error, Result};
 /// Arrays by name.
 pub type Arrays = BTreeMap<String, Tensor>;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoAttributes {}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConvAttributes<const N: usize> {
-    #[serde(with = "fixed")]
-    stride: [usize; N],
-    #[serde(with = "fixed")]
-    padding: [[usize; 2]; N],
-    #[serde(with = "fixed")]
-    dilation: [usize; N],
-    groups: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PoolAttributes<const N: usize> {
-    #[serde(with = "fixed")]
-    kernel_size: [usize; N],
-    #[serde(with = "fixed")]
-    stride: [usize; N],
-    #[serde(with = "fixed")]
-    padding: [[usize; 2]; N],
-    ceil_mode: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    count_include_pad: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdaptiveAttributes {
-    output_size: [usize; 2],
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FlattenAttributes {
-    start_dim: i64,
-    end_dim: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NormAttributes {
-    eps: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConcatAttributes {
-    axis: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UpsampleAttributes {
-    scale_factor: [usize; 2],
-}
-
-/// Lists of exactly N entries (serde knows arrays of a generic length not by itself).
-mod fixed {
-    use serde::de::{DeserializeOwned, Error};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer, T: Serialize, const N: usize>(
-        list: &[T; N],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        list.as_slice().serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>, T: DeserializeOwned, const N: usize>(
-        from: D,
-    ) -> Result<[T; N], D::Error> {
-        let list = Vec::<T>::deserialize(from)?;
-        let found = list.len();
-        list.try_into()
-            .map_err(|_| D::Error::invalid_length(found, &format!("{N} entries").as_str()))
-    }
-}
-
 /// Every kind a specification can have.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "linear",
     "conv1d",
     "conv2d",
@@ -115,6 +35,7 @@ pub const KINDS: [&str; 20] = [
     "flatten",
     "batch_norm",
     "scale",
+    "delay",
     "concat",
     "upsample",
     "add",
@@ -143,7 +64,11 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
         }
         "linear" => {
             take.attributes::<NoAttributes>(object)?;
-            Op::Linear(Linear { weight: take.array("weight")?, bias: take.optional("bias") })
+            Op::Linear(Linear {
+                weight: take.array("weight")?,
+                bias: take.optional("bias"),
+                delay: take.optional("delay"),
+            })
         }
         "conv1d" => {
             let a = take.attributes::<ConvAttributes<1>>(object)?;
@@ -151,6 +76,7 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
                 dims: 1,
                 weight: take.array("weight")?,
                 bias: take.optional("bias"),
+                delay: take.optional("delay"),
                 stride: [1, a.stride[0]],
                 padding: [[0, 0], a.padding[0]],
                 dilation: [1, a.dilation[0]],
@@ -163,6 +89,7 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
                 dims: 2,
                 weight: take.array("weight")?,
                 bias: take.optional("bias"),
+                delay: take.optional("delay"),
                 stride: a.stride,
                 padding: a.padding,
                 dilation: a.dilation,
@@ -193,6 +120,10 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
         "scale" => {
             take.attributes::<NoAttributes>(object)?;
             Op::Scale { scale: take.array("scale")? }
+        }
+        "delay" => {
+            take.attributes::<NoAttributes>(object)?;
+            Op::Delay { delay: take.array("delay")? }
         }
         "concat" => {
             let a = take.attributes::<ConcatAttributes>(object)?;
@@ -319,6 +250,7 @@ impl Taker<'_> {
             gain: self.array("gain")?,
             alpha_syn: self.optional("alpha_syn"),
             w_in: self.optional("w_in"),
+            alpha_inh: self.optional("alpha_inh"),
             v_threshold_neg: self.optional("v_threshold_neg"),
             v_min: self.optional("v_min"),
             spike_amplitude: self.array("spike_amplitude")?,
@@ -353,6 +285,7 @@ impl Op {
             Self::Flatten { .. } => "flatten",
             Self::BatchNorm(_) => "batch_norm",
             Self::Scale { .. } => "scale",
+            Self::Delay { .. } => "delay",
             Self::Concat { .. } => "concat",
             Self::Upsample { .. } => "upsample",
             Self::Add => "add",
@@ -364,7 +297,7 @@ impl Op {
     pub fn spec(&self) -> Value {
         let mut spec = match self {
             Self::Input { shape } => json!({"shape": shape}),
-            Self::Linear(_) | Self::Scale { .. } | Self::Add => json!({}),
+            Self::Linear(_) | Self::Scale { .. } | Self::Delay { .. } | Self::Add => json!({}),
             Self::Conv(conv) => {
                 let from = 2 - conv.dims;
                 json!({
@@ -409,8 +342,8 @@ impl Op {
     /// The operation's arrays by name, sharing their memory.
     pub fn arrays(&self) -> Vec<(&'static str, &Tensor)> {
         match self {
-            Self::Linear(l) => with_bias(&l.weight, &l.bias),
-            Self::Conv(c) => with_bias(&c.weight, &c.bias),
+            Self::Linear(l) => of_layer(&l.weight, &l.bias, &l.delay),
+            Self::Conv(c) => of_layer(&c.weight, &c.bias, &c.delay),
             Self::BatchNorm(n) => vec![
                 ("weight", &n.weight),
                 ("bias", &n.bias),
@@ -418,6 +351,7 @@ impl Op {
                 ("running_var", &n.running_var),
             ],
             Self::Scale { scale } => vec![("scale", scale)],
+            Self::Delay { delay } => vec![("delay", delay)],
             Self::Neuron(n) => n.parameters(),
             Self::Input { .. }
             | Self::Pool(_)
@@ -469,6 +403,12 @@ impl Graph {
     }
 }
 
-fn with_bias<'a>(weight: &'a Tensor, bias: &'a Option<Tensor>) -> Vec<(&'static str, &'a Tensor)> {
-    std::iter::once(("weight", weight)).chain(bias.as_ref().map(|b| ("bias", b))).collect()
+fn of_layer<'a>(
+    weight: &'a Tensor,
+    bias: &'a Option<Tensor>,
+    delay: &'a Option<Tensor>,
+) -> Vec<(&'static str, &'a Tensor)> {
+    let optional = [("bias", bias), ("delay", delay)];
+    let there = optional.into_iter().filter_map(|(name, t)| Some((name, t.as_ref()?)));
+    std::iter::once(("weight", weight)).chain(there).collect()
 }

@@ -5,8 +5,20 @@ use super::block::Geometry;
 use super::neuron::{NeuronParams, TINY};
 
 /// The summed input of output channel `o` at `(oy, ox)` from a dense input `[c][y][x]`, weights
-/// `(out, in/groups, ky, kx)`: from zero, ascending (ky, kx, c_in), one add a weight (S2).
+/// `(out, in/groups, ky, kx)` of a `layer` with (outputs, groups): from zero, ascending (ky, kx, c_in), one add a weight (S2).
 pub fn conv_sum(
+    g: &Geometry,
+    weight: &[f32],
+    layer: (usize, usize),
+    input: &[f32],
+    o: usize,
+    at: (usize, usize),
+) -> f32 {
+    conv_sum_from(0.0, g, weight, layer, input, o, at)
+}
+
+fn conv_sum_from(
+    start: f32,
     g: &Geometry,
     weight: &[f32],
     (outputs, groups): (usize, usize),
@@ -16,7 +28,7 @@ pub fn conv_sum(
 ) -> f32 {
     let per_group = g.in_c / groups;
     let first = o / (outputs / groups) * per_group;
-    let mut sum = 0.0f32;
+    let mut sum = start;
     for ky in 0..g.kh {
         for kx in 0..g.kw {
             let y = (oy * g.stride[0] + ky * g.dilation[0]).checked_sub(g.pad[0]);
@@ -35,12 +47,32 @@ pub fn conv_sum(
     sum
 }
 
+/// As [`conv_sum`] where synapse `k` of `weight` sees the input `delay[k]` steps ago, which is
+/// `past[delay[k]]`: in descending order of delays.
+pub fn delayed_sum(
+    g: &Geometry,
+    (weight, delay): (&[f32], &[usize]),
+    layer: (usize, usize),
+    past: &[Vec<f32>],
+    o: usize,
+    at: (usize, usize),
+) -> f32 {
+    let mut sum = 0.0;
+    for (d, input) in past.iter().enumerate().rev() {
+        let only = |(&w, &late): (&f32, &usize)| if late == d { w } else { 0.0 };
+        let weight: Vec<f32> = weight.iter().zip(delay).map(only).collect();
+        sum = conv_sum_from(sum, g, &weight, layer, input, o, at);
+    }
+    sum
+}
+
 /// The state of one neuron.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[allow(missing_docs)]
 pub struct State {
     pub v: f32,
     pub i: f32,
+    pub n: f32,
     pub a: f32,
     pub r: f32,
 }
@@ -57,8 +89,8 @@ pub fn neuron_step(
     x: f32,
 ) -> f32 {
     let rules = &n.rules;
-    let at = |p: &super::neuron::Param| p.at(block, pixel, lane);
-    let opt = |p: &Option<super::neuron::Param>| p.as_ref().map(at);
+    let at = |p: &super::param::Param| p.at(block, pixel, lane);
+    let opt = |p: &Option<super::param::Param>| p.as_ref().map(at);
     let passes = |v: f32, theta: f32| if rules.strict { v > theta } else { v >= theta };
     let mut theta = at(&n.v_threshold);
     let v_reset = at(&n.v_reset);
@@ -76,17 +108,26 @@ pub fn neuron_step(
     };
     let mut v = if rules.reset_before && rho { reset(old) } else { old };
     let mut input = x;
+    let inhibition = s.n;
     if let (Some(alpha), Some(w_in)) = (opt(&n.alpha_syn), opt(&n.w_in)) {
-        s.i = match rules.decay_first {
-            true => flush(alpha * s.i) + w_in * x,
-            false => flush(alpha * (s.i + w_in * x)),
+        s.i = match rules.decay_after {
+            false => flush(alpha * s.i) + w_in * x,
+            true => flush(alpha * (s.i + w_in * x)),
         };
         input = s.i;
+        if let Some(alpha) = opt(&n.alpha_inh) {
+            s.n = flush(alpha * s.n) - w_in * x;
+            input = s.i + s.n;
+        }
     }
     let leak = at(&n.v_leak);
     let mut h = (leak + flush(at(&n.alpha_mem) * (v - leak))) + at(&n.gain) * input;
     if rules.reset_after && rho {
-        h = reset(h);
+        h = if rules.alpha && rules.subtract { h + inhibition } else { reset(h) };
+        if rules.alpha && (rules.subtract || rules.to_value) {
+            s.i = if rules.subtract { s.i - theta } else { 0.0 };
+            s.n = 0.0;
+        }
     }
     if rules.guarded && rho {
         h -= theta;

@@ -1,6 +1,7 @@
 //! From a graph to something that can be run: folded, packed, scheduled, immutable. All checks
 //! end here; what runs afterwards trusts the plan.
 
+mod delayed;
 mod lower;
 mod pack;
 mod params;
@@ -8,9 +9,10 @@ mod schedule;
 
 use std::fmt;
 
-use crate::graph::{Graph, NodeId, Readout};
+use crate::graph::{Graph, NodeId, Readout, Tensor};
 use crate::kernels::fanout::Fanout;
 use crate::kernels::level::Level;
+use crate::kernels::scatter::Synapses;
 use crate::kernels::window::{Dims, Windows};
 use crate::{Error, Result};
 
@@ -47,6 +49,8 @@ pub(crate) struct PlanNode {
     pub(crate) edges: Vec<PlanEdge>,
     /// Steps of this node's past that some edge looks back to.
     pub(crate) history: usize,
+    /// Steps after which what its edges bring acts here at the earliest.
+    pub(crate) least_delay: usize,
     /// Whether its value is analog (else event lists).
     pub(crate) dense: bool,
 }
@@ -65,6 +69,9 @@ pub(crate) enum PlanOp {
     Input,
     /// A Linear or Conv. `fused`: it has no value of its own, its population computes it.
     Synapse { packed: Box<Packed>, fanout: Fanout, fused: bool },
+    /// A Linear or Conv whose synapses have delays of their own; one value of `bias` a channel,
+    /// or none.
+    Delayed { synapses: Box<Synapses>, bias: Vec<f32> },
     /// Neurons.
     Population(Box<Population>),
     /// Sum, average or maximum over windows.
@@ -74,6 +81,8 @@ pub(crate) enum PlanOp {
     /// `x · factor (+ shift)`, one value a channel or an element; BatchNorm that could not be
     /// folded has a shift.
     Affine { factor: Factor, shift: Option<Factor> },
+    /// Each element from its own step of the past.
+    Delay { delays: Delays },
     /// Join along an axis of (C, H, W).
     Concat { axis: usize },
     /// Nearest-neighbour repetition.
@@ -113,6 +122,31 @@ impl Factor {
     }
 }
 
+/// The delay of each element.
+#[derive(Debug)]
+pub(crate) struct Delays {
+    /// Steps, ascending, each once.
+    pub(crate) steps: Vec<usize>,
+    /// `[pixel][channel]`: which of them the element has.
+    pub(crate) class: Vec<u32>,
+}
+
+impl Delays {
+    fn new(delay: &Tensor, shape: &[usize]) -> Self {
+        let dims = Dims::of(shape);
+        let mut steps: Vec<usize> = delay.data().iter().map(|&d| d as usize).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        let class_of = |d: f32| steps.partition_point(|&s| s < d as usize) as u32;
+        let pixels = dims.pixels();
+        let class = (0..pixels)
+            .flat_map(|p| (0..dims.c).map(move |c| c * pixels + p))
+            .map(|at| class_of(delay.value_at(at, shape)))
+            .collect();
+        Self { steps, class }
+    }
+}
+
 impl Plan {
     /// Plan `graph` for `level`.
     pub fn new(graph: &Graph, level: Level) -> Result<Self> {
@@ -121,7 +155,8 @@ impl Plan {
             let what = format!("\"{}\" on this CPU", level.name());
             return Err(Error::unsupported("level", what, ""));
         }
-        let graph = graph.fold()?;
+        let mut graph = graph.fold()?;
+        graph.merge_delays();
         let nodes = lower::lower(&graph, level)?;
         let stages = schedule::schedule(&nodes);
         Ok(Self { level, nodes, stages, output: graph.output(), readout: graph.readout() })
@@ -170,6 +205,7 @@ impl Plan {
     pub fn weight_bytes(&self) -> usize {
         let of = |n: &PlanNode| match &n.op {
             PlanOp::Synapse { packed, .. } => packed.bytes(),
+            PlanOp::Delayed { synapses, bias } => synapses.bytes() + size_of_val(&bias[..]),
             _ => 0,
         };
         self.nodes.iter().map(of).sum()
@@ -210,6 +246,9 @@ impl Plan {
         match &self.nodes[id].op {
             PlanOp::Input => "input".into(),
             PlanOp::Synapse { packed, .. } => format!("sums in blocks of {}", packed.width),
+            PlanOp::Delayed { synapses, .. } => {
+                format!("{} synapses of {} delays", synapses.len(), synapses.delays().len())
+            }
             PlanOp::Population(p) => {
                 let parents = p.parents.iter().map(|parent| match parent {
                     ParentSpec::Fused(layer) => format!("{} fused", self.name(*layer)),
@@ -221,6 +260,7 @@ impl Plan {
             PlanOp::Pool { mode, .. } => format!("{mode:?} pool"),
             PlanOp::Reshape => "reshape".into(),
             PlanOp::Affine { .. } => "scale".into(),
+            PlanOp::Delay { delays } => format!("{} delays", delays.steps.len()),
             PlanOp::Concat { .. } => "concat".into(),
             PlanOp::Upsample { .. } => "upsample".into(),
             PlanOp::Add => "add".into(),
