@@ -235,6 +235,8 @@ def integrated(op: Any, v: NDArray[Any], xs: NDArray[Any]) -> NDArray[np.float64
         i = field_of("i0")
         for x in xs:
             i = field_of("alpha_syn") * i + field_of("w_in") * x
+    if op.synapse == "alpha":
+        return _alpha(op, xs)
     v = v.astype(np.float64)
     theta = field_of("v_threshold")
     rho = v >= theta if op.fires == ">=" else v > theta
@@ -252,3 +254,23 @@ def _lowered(op: Any, v: NDArray[Any], theta: NDArray[Any]) -> NDArray[np.float6
     if op.reset == "subtract":
         return v - theta
     return spread(op.v_reset, v.shape) if op.reset == "to_value" else v
+
+
+def _alpha(op: Any, xs: NDArray[Any]) -> NDArray[np.float64]:
+    """The membrane of two currents (S3.26) that meets the threshold in the last of the steps."""
+    fields = ("v_threshold", "v_reset", "alpha_syn", "alpha_inh", "w_in", "gain")
+    theta, v_reset, slow, fast, w_in, gain = (
+        spread(getattr(op, name), xs.shape[1:]) for name in fields
+    )
+    i = n = h = np.zeros(xs.shape[1:])
+    for x in xs:
+        rho = (h >= theta if op.fires == ">=" else h > theta) & (op.reset != "none")
+        before = n
+        i, n = slow * i + w_in * x, fast * n - w_in * x
+        h = gain * (i + n)
+        if op.reset == "subtract":
+            i, h = np.where(rho, i - theta, i), np.where(rho, h + before, h)
+        else:
+            i, h = np.where(rho, 0, i), np.where(rho, v_reset, h)
+        n = np.where(rho, 0, n)
+    return h
