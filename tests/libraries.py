@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,17 @@ from engines import Engine, Outcome, Reference
 from spikesim.conformance import BAR as BAR  # for the tests of recorded cases
 from spikesim.conformance.compare import compare
 from spikesim.conformance.live import recording, sequence, stepwise
+from spikesim.conformance.observers import neurons
 from spikesim.conformance.trace import Trace
 
 #: Verdicts that no difference but rounding explains.
 PASSES = ("equal", "within rounding", "silent")
+
+
+def neuron_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The neuron modules of a model, whichever library they are of."""
+    for name, module, _ in neurons(model):
+        yield name, module
 
 
 def run_library(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -14,115 +13,14 @@ torch = pytest.importorskip("torch")
 snn = pytest.importorskip("snntorch")
 pytest.importorskip("spikingjelly")
 
-from spikingjelly.activation_based import functional, layer, neuron  # noqa: E402
+from spikingjelly.activation_based import functional, neuron  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
-from libraries import (  # noqa: E402
-    assert_equal,
-    assert_within_margin,
-    run_library,
-    run_multi_step,
-)
+from libraries import assert_equal, run_library, run_multi_step  # noqa: E402
+from torch_models import SEEDS, build, check, layouts, raster, set_weights  # noqa: E402
 
 Draw = Any
-SEEDS = st.integers(0, 2**32 - 1)
-
-
-# Weights: on the grid k/16 every sum and every decay by a power of two is exact for a few steps,
-# so that any order of summation gives the same bits; free ones are rounded.
-
-
-def set_weights(model: nn.Module, seed: int, exact: bool) -> nn.Module:
-    """Random weights; BatchNorm statistics that keep an exact model exact."""
-    rng = np.random.default_rng(seed)
-
-    def fill(tensor: Any, scale: float) -> None:
-        if exact:
-            values = rng.integers(-8, 9, tuple(tensor.shape)) / 16
-        else:
-            values = rng.normal(0, scale, tuple(tensor.shape))
-        tensor.copy_(torch.from_numpy(np.asarray(values, np.float32)))
-
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
-                fan_in = module.weight[0].numel()
-                fill(module.weight, 1.2 / np.sqrt(fan_in))
-                if module.bias is not None:
-                    fill(module.bias, 0.3)
-            elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                count = module.running_mean.numel()
-                fill(module.running_mean, 0.5)
-                if exact:
-                    module.eps = 0.0
-                    module.running_var.copy_(torch.from_numpy(rng.choice([1.0, 4.0], count)))
-                    module.weight.copy_(torch.from_numpy(rng.choice([0.5, 1.0, -1.0], count)))
-                else:
-                    module.running_var.copy_(torch.from_numpy(rng.uniform(0.5, 2, count)))
-                    module.weight.copy_(torch.from_numpy(rng.uniform(0.5, 1.5, count)))
-                fill(module.bias, 0.3)
-    return model.eval()
-
-
-def raster(seed: int, steps: int, samples: int, shape: tuple[int, ...]) -> Any:
-    """Input spikes (T, N, *shape)."""
-    rng = np.random.default_rng(seed)
-    return (rng.random((steps, samples, *shape)) < 0.4).astype(np.float32)
-
-
-def check(model: nn.Module, shape: tuple[int, ...], steps: int, seed: int, exact: bool) -> None:
-    """The library's own run against the network's, by the reference and by the engine."""
-    x = raster(seed, steps, 2, shape)
-    trace = run_library(model, x)
-    net = ss.from_torch(model, shape)
-    if exact:
-        assert_equal(net, x, trace)
-    else:
-        assert assert_within_margin(net, x, trace) > 0.8
-
-
-@st.composite
-def layouts(draw: Draw) -> tuple[str, tuple[int, ...]]:
-    """A kind of network and the shape of its input."""
-    kind = draw(st.sampled_from(["mlp", "conv2d", "conv1d", "batch_norm"]))
-    return kind, {"mlp": (7,), "conv1d": (3, 9)}.get(kind, (2, 6, 6))
-
-
-def build(kind: str, make: Any, draw: Draw) -> nn.Sequential:
-    """A small network with two neuron layers that `make(shape)` makes."""
-    if kind == "mlp":
-        return nn.Sequential(
-            nn.Linear(7, 6),
-            make((6,)),
-            nn.Dropout(0.5),
-            nn.Linear(6, 4, bias=draw(st.booleans())),
-            make((4,)),
-        )
-    if kind == "conv1d":
-        return nn.Sequential(
-            nn.Conv1d(3, 4, 3, stride=2, padding=1), make((4, 5)), nn.Flatten(),
-            nn.Linear(20, 3), make((3,)),
-        )  # fmt: skip
-    if kind == "batch_norm":
-        return nn.Sequential(
-            nn.Conv2d(2, 4, 3, padding=1, bias=draw(st.booleans())),
-            nn.BatchNorm2d(4),
-            make((4, 6, 6)),
-            nn.MaxPool2d(2),
-            nn.Flatten(),
-            nn.Linear(36, 3),
-            nn.BatchNorm1d(3),
-            make((3,)),
-        )
-    groups = draw(st.sampled_from([1, 2]))
-    pool = draw(st.sampled_from([nn.AvgPool2d(2), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d((3, 3))]))
-    return nn.Sequential(
-        nn.Conv2d(2, 4, (3, 2), padding="same", groups=groups, dilation=(1, 2)),
-        make((4, 6, 6)), copy.deepcopy(pool),
-        nn.Conv2d(4, 3, 2, stride=1, padding=(1, 0)), make((3, 4, 2)),
-        nn.Upsample(scale_factor=2), nn.Flatten(), nn.Linear(96, 4), make((4,)),
-    )  # fmt: skip
 
 
 # spikesim's own modules
@@ -183,120 +81,7 @@ def test_own_modules_in_multi_step_mode():
     assert_equal(ss.from_torch(model, (5,)), x, trace)
 
 
-# SpikingJelly
-
-
-@st.composite
-def sj_neurons(draw: Draw, exact: bool) -> Any:
-    v_reset = draw(st.sampled_from([None, 0.0, -0.25, 0.125]))
-    threshold = draw(st.sampled_from([0.5, 0.75, 1.0]))
-    if draw(st.booleans()):
-        return lambda _: neuron.IFNode(threshold, v_reset)
-    tau = 2.0 if exact else draw(st.floats(1.1, 20.0))
-    decay_input = draw(st.booleans())
-    return lambda _: neuron.LIFNode(tau, decay_input, threshold, v_reset)
-
-
-@given(st.data(), layouts(), sj_neurons(exact=True), st.integers(1, 8), SEEDS)
-def test_spikingjelly_equal(data: Any, layout: Any, make: Any, steps: int, seed: int):
-    kind, shape = layout
-    model = set_weights(build(kind, make, data.draw), seed, exact=True)
-    check(model, shape, steps, seed, exact=True)
-
-
-@given(st.data(), layouts(), sj_neurons(exact=False), st.integers(1, 12), SEEDS)
-def test_spikingjelly_within_the_margin(data: Any, layout: Any, make: Any, steps: int, seed: int):
-    kind, shape = layout
-    model = set_weights(build(kind, make, data.draw), seed, exact=False)
-    check(model, shape, steps, seed, exact=False)
-
-
-@pytest.mark.parametrize("mode", ["s", "m"])
-def test_spikingjelly_layers_and_step_modes(mode: str):
-    model = nn.Sequential(
-        layer.Conv2d(2, 4, 3, padding=1), layer.BatchNorm2d(4), neuron.IFNode(0.5),
-        layer.MaxPool2d(2), layer.Conv2d(4, 4, 3, bias=False),
-        neuron.LIFNode(2.0, False, 0.5, None), layer.Upsample(scale_factor=2),
-        layer.AvgPool2d(2), layer.AdaptiveAvgPool2d((1, 1)), layer.Dropout(0.5), layer.Flatten(),
-        layer.Linear(4, 3), neuron.IFNode(0.5, None),
-    )  # fmt: skip
-    functional.set_step_mode(model, mode)
-    set_weights(model, 3, exact=True)
-    x = raster(3, 6, 2, (2, 8, 8))
-    trace = run_library(model, x) if mode == "s" else run_multi_step(model, x)
-    assert trace.spikes["5"].any()
-    assert_equal(ss.from_torch(model, (2, 8, 8)), x, trace)
-
-
-class Containers(nn.Module):
-    """The multi-step containers, plain torch layers in them, and a readout over time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = layer.SeqToANNContainer(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
-        self.spike = neuron.LIFNode(2.0, v_threshold=0.5, step_mode="m")
-        self.block = layer.MultiStepContainer(nn.Conv2d(4, 2, 3), neuron.IFNode(0.5))
-        self.fc = nn.Linear(2 * 16, 3)
-
-    def forward(self, x: Any) -> Any:
-        x = self.block(self.spike(self.stem(x)))
-        x = x.view(x.shape[0], x.shape[1], -1)
-        return self.fc(x).mean(0)
-
-
-def test_spikingjelly_containers_and_a_mean_over_time():
-    model = set_weights(Containers(), 5, exact=True)
-    x = raster(5, 4, 2, (1, 8, 8))
-    trace = run_multi_step(model, x)
-    net = ss.from_torch(model, (1, 8, 8))
-    assert net.readout == "mean"
-    assert [n.name for n in net.nodes] == [
-        "input", "stem.0", "stem.1", "spike", "block.0", "block.1", "view", "fc",
-    ]  # fmt: skip
-    assert trace.spikes["block.1"].any()
-    assert_equal(net, x, trace)
-    np.testing.assert_allclose(ss.reference.run(net, x).output, trace.out, atol=1e-6)
-
-
-# snnTorch
-
-
-@st.composite
-def leaky(draw: Draw, exact: bool) -> Any:
-    options: dict[str, Any] = {
-        "reset_mechanism": draw(st.sampled_from(["subtract", "zero", "none"])),
-        "reset_delay": draw(st.booleans()),
-        "init_hidden": True,
-        "graded_spikes_factor": draw(st.sampled_from([1.0, 0.5, 2.0])),
-    }
-    # Above 1 and below 0 the library clamps.
-    beta = draw(st.sampled_from([0.5, 0.0, 1.0, 1.5, -0.5]) if exact else st.floats(0.05, 0.99))
-    per_neuron = draw(st.booleans())
-
-    def make(shape: tuple[int, ...]) -> nn.Module:
-        threshold: Any = 0.5
-        decay: Any = beta
-        if per_neuron:
-            # As torch broadcasts: over the last axis.
-            threshold = torch.tensor([0.5, 0.75, 1.0] * 3)[: shape[-1]]
-            decay = torch.tensor([beta, 0.5, 0.25] * 3)[: shape[-1]]
-        return snn.Leaky(decay, threshold=threshold, **options)
-
-    return make
-
-
-@given(st.data(), layouts(), leaky(exact=True), st.integers(1, 6), SEEDS)
-def test_snntorch_leaky_equal(data: Any, layout: Any, make: Any, steps: int, seed: int):
-    kind, shape = layout
-    model = set_weights(build(kind, make, data.draw), seed, exact=True)
-    check(model, shape, steps, seed, exact=True)
-
-
-@given(st.data(), layouts(), leaky(exact=False), st.integers(1, 12), SEEDS)
-def test_snntorch_leaky_within_the_margin(data: Any, layout: Any, make: Any, steps: int, seed: int):
-    kind, shape = layout
-    model = set_weights(build(kind, make, data.draw), seed, exact=False)
-    check(model, shape, steps, seed, exact=False)
+# Forwards of one's own
 
 
 class Threaded(nn.Module):
@@ -331,33 +116,6 @@ def test_snntorch_membranes_threaded_through_forward():
     assert_equal(net, x, trace)
     # A membrane as the result is a readout, asked for by name.
     assert ss.from_torch(model, (5,), readout="last_v").readout == "last_v"
-
-
-def test_snntorch_output_true_at_the_end_of_a_sequential():
-    model = nn.Sequential(
-        nn.Linear(5, 6), snn.Leaky(0.5, init_hidden=True), nn.Linear(6, 3),
-        snn.Leaky(0.5, init_hidden=True, output=True),
-    )  # fmt: skip
-    set_weights(model, 2, exact=True)
-    x = raster(4, 8, 2, (5,))
-    assert_equal(ss.from_torch(model, (5,)), x, run_library(model, x))
-
-
-def test_a_vector_acts_on_the_last_axis_as_in_torch():
-    beta = torch.tensor([0.5, 0.25, 0.0, 1.0])
-    model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), snn.Leaky(beta, init_hidden=True))
-    set_weights(model, 6, exact=True)
-    op: Any = ss.from_torch(model, (1, 4, 4)).node("1").op
-    np.testing.assert_array_equal(op.alpha_mem, np.broadcast_to(beta.numpy(), (4, 4, 4)))
-    x = raster(6, 6, 2, (1, 4, 4))
-    assert_equal(ss.from_torch(model, (1, 4, 4)), x, run_library(model, x))
-    model[1].beta = beta.reshape(1, 4, 1, 1)
-    op = ss.from_torch(model, (1, 4, 4)).node("1").op
-    np.testing.assert_array_equal(op.alpha_mem, beta.numpy())
-    assert_equal(ss.from_torch(model, (1, 4, 4)), x, run_library(model, x))
-
-
-# Forwards of one's own
 
 
 class Branches(nn.Module):

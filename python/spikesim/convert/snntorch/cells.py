@@ -74,11 +74,11 @@ def alpha(walker: Walker, module: Any, path: str, args: Args, kwargs: Kwargs) ->
         slow, fast = module.alpha.clamp(0, 1), module.beta.clamp(0, 1)
         tau = torch.log(slow) / (torch.log(fast) - torch.log(slow)) + 1
     parameters = {
+        "alpha_mem": 0.0,
         "alpha_syn": call.decay("alpha"),
         "alpha_inh": call.decay("beta"),
         "w_in": 1.0,
         "gain": call.numbers("alpha, beta", tau),
     }
-    # Of three states none is the one that the rule would keep: nothing to reset is as late.
     rules = {"synapse": "alpha", **call.reset(), "reset_timing": "next_step_after"}
     return call.result(call.add("Neuron", parameters, rules, "alpha", "beta"))
