@@ -107,6 +107,54 @@ def snntorch_leaky(case: Case, shape: Any, mechanism: str, delay: bool) -> ss.Ne
     return ss.from_torch(case.into(Model()), shape)
 
 
+def spikingjelly_plif(case: Case, shape: Any) -> ss.Network:
+    neuron = pytest.importorskip("spikingjelly.activation_based.neuron")
+
+    def plif() -> Any:
+        # The threshold is not in meta.json; spikes and membranes show it.
+        return neuron.ParametricLIFNode(2.0, True, 0.4, 0.0)
+
+    model = nn.Sequential(nn.Linear(16, 24), plif(), nn.Linear(24, 8, bias=False), plif())
+    return ss.from_torch(case.into(model), shape)
+
+
+class SynapticModel(nn.Module):
+    """As it was recorded: states are given to each call and returned by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        snn = pytest.importorskip("snntorch")
+        self.fc1, self.lif1 = nn.Linear(16, 24), snn.Synaptic(0.5, 0.5)
+        self.fc2, self.lif2 = nn.Linear(24, 8, bias=False), snn.Synaptic(0.5, 0.5)
+
+    def forward(self, x: Any, syn1: Any, mem1: Any, syn2: Any, mem2: Any) -> Any:
+        spk1, syn1, mem1 = self.lif1(self.fc1(x), syn1, mem1)
+        spk2, syn2, mem2 = self.lif2(self.fc2(spk1), syn2, mem2)
+        return spk2, syn1, mem1, syn2, mem2
+
+
+def snntorch_synaptic(case: Case, shape: Any) -> ss.Network:
+    return ss.from_torch(case.into(SynapticModel()), shape)
+
+
+class RLeakyModel(nn.Module):
+    """As it was recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        snn = pytest.importorskip("snntorch")
+        self.fc1, self.lif1 = nn.Linear(10, 12), snn.RLeaky(0.5, linear_features=12)
+        self.fc2 = nn.Linear(12, 4)
+
+    def forward(self, x: Any, spk1: Any, mem1: Any) -> Any:
+        spk1, mem1 = self.lif1(self.fc1(x), spk1, mem1)
+        return self.fc2(spk1), spk1, mem1
+
+
+def snntorch_rleaky(case: Case, shape: Any) -> ss.Network:
+    return ss.from_torch(case.into(RLeakyModel()), shape)
+
+
 # Built by hand
 
 
@@ -121,17 +169,7 @@ def two_layers(case: Case, shape: Any, names: tuple[str, ...], first: Any, secon
 
 
 NUMBERS = ("0", "1", "2", "3")
-LIFS = ("fc1", "lif1", "fc2", "lif2")
 NORSE = ("fc1", "n1", "fc2", "n2")
-
-
-def spikingjelly_plif(case: Case, shape: Any) -> ss.Network:
-    def plif(name: str) -> Any:
-        rate = 1 / (1 + np.exp(-case.scalar(f"{name}.w")))
-        # The threshold is not in meta.json; spikes and membranes show it.
-        return ss.LIF(0.4, alpha_mem=1 - rate, gain=rate, reset="to_value", v_reset=0.0)
-
-    return two_layers(case, shape, NUMBERS, plif("1"), plif("3"))
 
 
 def norse_box(case: Case, shape: Any) -> ss.Network:
@@ -175,34 +213,6 @@ def sinabs_lif(case: Case, shape: Any) -> ss.Network:
     return two_layers(case, shape, NUMBERS, lif("1"), lif("3"))
 
 
-def snntorch_synaptic(case: Case, shape: Any) -> ss.Network:
-    def synaptic(name: str) -> Any:
-        return ss.CubaLIF(
-            case.scalar(f"{name}.threshold"), alpha_mem=case.scalar(f"{name}.beta"),
-            alpha_syn=case.scalar(f"{name}.alpha"), fires=">", reset_timing="next_step_after",
-        )  # fmt: skip
-
-    return two_layers(case, shape, LIFS, synaptic("lif1"), synaptic("lif2"))
-
-
-def snntorch_rleaky(case: Case, shape: Any) -> ss.Network:
-    state = case.state
-    net = ss.Network(shape)
-    net.add(ss.Linear(state["fc1.weight"], state["fc1.bias"]), name="fc1")
-    lif = ss.LIF(
-        case.scalar("lif1.threshold"), alpha_mem=case.scalar("lif1.beta"), fires=">",
-        reset_timing="next_step_after",
-    )  # fmt: skip
-    net.add(lif, name="lif1")
-    # The edge that leaves the neuron is the delayed one: the recurrent bias acts from the start.
-    recurrent = ss.Linear(state["lif1.recurrent.weight"], state["lif1.recurrent.bias"])
-    net.add(recurrent, name="recurrent", inputs=[("lif1", 1)])
-    net.connect("recurrent", "lif1")
-    net.add(ss.Linear(state["fc2.weight"], state["fc2.bias"]), name="fc2", inputs="lif1")
-    net.output = "fc2"
-    return net
-
-
 CASES: dict[str, Callable[[Case, Any], ss.Network]] = {
     "sj_if_hard": lambda case, shape: spikingjelly_if(case, shape, 0.0),
     "sj_if_soft": lambda case, shape: spikingjelly_if(case, shape, None),
@@ -242,7 +252,7 @@ def test_case(name: str, engine: Any, cases_dir: Path):
             close(got.v[layer], case.arrays[f"{layer}|spk"])
         v = case.arrays.get(f"{layer}|v", case.arrays.get(f"{layer}|mem"))
         close(got.v[layer], v)
-        if "recurrent" not in {node.name for node in net.nodes}:
+        if "lif1.recurrent" not in {node.name for node in net.nodes}:
             # Of the recurrent cell only the input from before it was recorded.
             close(got.current[layer], case.arrays[f"{layer}|in"])
 

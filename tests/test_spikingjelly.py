@@ -209,6 +209,23 @@ def test_layers_and_step_modes(mode: str):
     assert_equal(ss.from_torch(model, (2, 8, 8)), x, trace)
 
 
+@pytest.mark.parametrize("mode", ["s", "m"])
+def test_layers_of_one_axis(mode: str):
+    model = nn.Sequential(
+        layer.Conv1d(3, 4, 3, padding=1), layer.BatchNorm1d(4), neuron.IFNode(0.5),
+        layer.MaxPool1d(2), layer.Dropout2d(0.5), layer.Conv1d(4, 4, 2), neuron.IFNode(0.5),
+        layer.AvgPool1d(3), layer.Flatten(), layer.Linear(4, 3), neuron.IFNode(0.5),
+    )  # fmt: skip
+    if mode == "m":
+        model[1] = layer.ThresholdDependentBatchNorm1d(1.0, 0.5, 4)
+    functional.set_step_mode(model, mode)
+    set_weights(model, 3, exact=False)  # an average of three is no dyadic number
+    x = raster(3, 6, 2, (3, 8))
+    trace = run_library(model, x) if mode == "s" else run_multi_step(model, x)
+    assert trace.spikes["10"].any()
+    hold(model, (3, 8), x, trace, exact=False)
+
+
 class Containers(nn.Module):
     """The multi-step containers, plain torch layers in them, and a readout over time."""
 

@@ -42,6 +42,12 @@ def _like_torch(walker: Walker, module: Any, path: str, args: Args, kwargs: Kwar
     return torch_nn.reader(module)(walker, module, path, args, kwargs)
 
 
+def _threshold_norm(like: nn.Module) -> Handler:
+    """A BatchNorm whose weight begins at alpha·v_th; in eval mode it is a BatchNorm."""
+    read: Handler = torch_nn.reader(like)
+    return _per_step(read)
+
+
 def _same(walker: Walker, module: Any, path: str, args: Args, kwargs: Kwargs) -> Value:
     return walker.single(path, args, kwargs)
 
@@ -182,8 +188,6 @@ READERS: dict[str, Handler] = {
             "Conv2d",
             "BatchNorm1d",
             "BatchNorm2d",
-            "ThresholdDependentBatchNorm1d",
-            "ThresholdDependentBatchNorm2d",
             "AvgPool1d",
             "AvgPool2d",
             "MaxPool1d",
@@ -194,6 +198,8 @@ READERS: dict[str, Handler] = {
         ),
         _per_step(_like_torch),
     ),
+    "ThresholdDependentBatchNorm1d": _threshold_norm(nn.BatchNorm1d(1)),
+    "ThresholdDependentBatchNorm2d": _threshold_norm(nn.BatchNorm2d(1)),
     "Dropout": _same,
     "Dropout2d": _same,
     "PrintShapeModule": _same,
