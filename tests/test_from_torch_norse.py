@@ -163,6 +163,34 @@ def check(name: str, data: Any, kind: str, steps: int, seed: int, exact: bool) -
 KINDS = st.sampled_from(["linear", "conv"])
 
 
+def plain(name: str) -> Any:
+    """A neuron of the class with a low threshold."""
+    kind = "LSNN" if "LSNN" in name else "IAF" if "IAF" in name else "LIF"
+    kind = "LIFBox" if name == "LIFBoxCell" else "LIBox" if name == "LIBoxCell" else kind
+    kind = kind if name.startswith(("LIF", "LIB", "LSNN", "IAF")) else "LI"
+    fields = {} if kind in ("LI", "LIBox") else {"v_th": torch.tensor(0.25)}
+    if kind != "IAF":
+        fields["tau_mem_inv"] = torch.tensor(512.0)
+    if kind in ("LI", "LIF", "LSNN"):
+        fields["tau_syn_inv"] = torch.tensor(512.0)
+    given = getattr(norse, f"{kind}Parameters")(**fields)
+    if "Refrac" in name:
+        given = norse.LIFRefracParameters(given, torch.tensor(2.0))
+    sized = "Recurrent" in name or "Linear" in name
+    return lambda shape: getattr(norse, name)(*([shape[-1]] * 2 if sized else []), p=given, dt=DT)
+
+
+@pytest.mark.parametrize("name", SINGLE + SEQUENCE)
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_what_is_held_fires(name: str, kind: str):
+    model, shape = build(name, plain(name), kind)
+    fill(model, 3, exact=True)
+    x = raster(3, 12, 2, shape)
+    trace = run_norse(model, x, sequence=name in SEQUENCE)
+    assert all(0 < (spikes != 0).mean() < 1 for spikes in trace.spikes.values())
+    assert len(trace.spikes) == 2 or np.unique(trace.v["1"]).size > 10
+
+
 @pytest.mark.parametrize("name", SINGLE + SEQUENCE)
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 8), seed=SEEDS)
 def test_norse_equal(name: str, data: Any, kind: str, steps: int, seed: int):

@@ -1,7 +1,7 @@
 """Networks from other libraries' models.
 
 `from_torch` reads torch modules: torch.nn layers with the neurons of `spikesim.train`,
-SpikingJelly or snnTorch. torch is imported when it is called, the other libraries never: a
+SpikingJelly, snnTorch, Norse or Sinabs. torch is imported when it is called, the other libraries never: a
 module of theirs brings them along.
 """
 
