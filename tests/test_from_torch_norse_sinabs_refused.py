@@ -395,6 +395,16 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "a flatten that takes the time": (
         lambda: nn.Sequential(layers.IAF(), nn.Flatten()), MAP, "1: axis 1 is the time axis",
     ),
+    "a convolution of all steps": (
+        lambda: nn.Sequential(nn.Conv2d(2, 2, 3), layers.IAF()), MAP,
+        "0: Conv2d is given all steps at once, expected one step",
+    ),
+    "a norm of all steps": (
+        lambda: sequential(nn.BatchNorm1d(2), norse.LIF()), (2,), "0: BatchNorm1d is given all",
+    ),
+    "a sum pool of all steps": (
+        lambda: nn.Sequential(layers.SumPool2d(2), layers.IAF()), MAP, "0: SumPool2d is given all",
+    ),
     "neurons in a rec_connect": (
         lambda: layers.IAFRecurrent(rec_connect=nn.Sequential(nn.Linear(2, 2), layers.IAF())), (2,),
         "iafrecurrent.rec_connect.1: IAF stands in a rec_connect",
