@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -23,6 +23,8 @@ from norse_sinabs import run_norse  # noqa: E402
 from test_from_torch import SEEDS, raster, set_weights  # noqa: E402
 
 Draw = Any
+# There are many classes.
+HALF = settings(max_examples=settings.default.max_examples // 2)
 # Steps of 2^-10: with rates of 2^9 and 2^10 decays are 1/2 and 0, and all sums exact.
 DT = 2.0**-10
 RESETS = ("reset_value", "reset_subtract")
@@ -192,12 +194,14 @@ def test_what_is_held_fires(name: str, kind: str):
 
 
 @pytest.mark.parametrize("name", SINGLE + SEQUENCE)
+@HALF
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 8), seed=SEEDS)
 def test_norse_equal(name: str, data: Any, kind: str, steps: int, seed: int):
     check(name, data, kind, steps, seed, exact=True)
 
 
 @pytest.mark.parametrize("name", SINGLE + SEQUENCE)
+@HALF
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 12), seed=SEEDS)
 def test_norse_within_the_margin(name: str, data: Any, kind: str, steps: int, seed: int):
     assert check(name, data, kind, steps, seed, exact=False) > 0.8

@@ -172,6 +172,13 @@ def test_norse_parameters_of_python_and_every_surrogate():
         norse_holds(norse.SequentialState(nn.Linear(5, 4), norse.LIFCell(p, dt=DT)), (5,))
 
 
+def test_norse_rates_above_a_step():
+    # tau_mem_inv·dt = 1.5: the membrane swings over its leak.
+    p = norse.LIFBoxParameters(tau_mem_inv=torch.tensor(1536.0), v_th=torch.tensor(0.5))
+    net = norse_holds(norse.SequentialState(nn.Linear(5, 4), norse.LIFBoxCell(p, dt=DT)), (5,))
+    assert net.node("1").op.alpha_mem == -0.5
+
+
 def test_norse_keeps_where_its_numbers_came_from():
     model = norse.SequentialState(nn.Linear(5, 4), norse.LIFCell())
     op: Any = ss.from_torch(model, (5,)).node("1").op

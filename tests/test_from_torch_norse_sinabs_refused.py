@@ -460,3 +460,20 @@ def test_layers_that_do_nothing_are_left_away():
         layers.SumPool2d(2, ceil_mode=True), layers.IAFSqueeze(batch_size=1),
     )  # fmt: skip
     assert [n.name for n in ss.from_torch(model, MAP).nodes] == ["input", "3", "4"]
+
+
+def test_a_reset_value_of_sinabs_moves_silent_membranes():
+    """Why MembraneReset(reset_value≠0) is refused: this is no reset."""
+    cell = layers.IAF(reset_fn=MembraneReset(reset_value=-0.25), record_states=True)
+    with torch.no_grad():
+        spikes = cell(torch.tensor([0.5, 0.0, 0.0, 2.5])[None, :, None])
+    assert spikes.flatten().tolist() == [0, 0, 0, 2]
+    assert cell.recordings["v_mem"].flatten().tolist() == [0.25, 0.0, -0.25, -0.25]
+
+
+def test_what_norse_cannot_mean_is_a_graph_error():
+    # A threshold that swings below where it started, and one that no reset gets below.
+    fast = norse.LSNNParameters(tau_adapt_inv=torch.tensor(1500.0))
+    for module in (norse.LSNNCell(fast), lif(v_th=torch.tensor(0.0))):
+        with pytest.raises(ss.errors.GraphError):
+            ss.from_torch(module, (2,))

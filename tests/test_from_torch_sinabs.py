@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -30,6 +30,8 @@ from norse_sinabs import run_sinabs  # noqa: E402
 from test_from_torch import SEEDS, raster, set_weights  # noqa: E402
 
 Draw = Any
+# There are many classes.
+HALF = settings(max_examples=settings.default.max_examples // 2)
 SAMPLES = 2
 NEURONS = ("IAF", "LIF", "ExpLeak", "ALIF", "IAFRecurrent", "LIFRecurrent", "ALIFRecurrent")
 
@@ -197,6 +199,7 @@ def test_what_is_held_fires(name: str, kind: str):
 
 
 @pytest.mark.parametrize("name", NEURONS)
+@HALF
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 8), seed=SEEDS)
 def test_sinabs_equal(name: str, data: Any, kind: str, steps: int, seed: int):
     model, shape = build(name, data.draw(options(name, exact=True)), kind)
@@ -204,6 +207,7 @@ def test_sinabs_equal(name: str, data: Any, kind: str, steps: int, seed: int):
 
 
 @pytest.mark.parametrize("name", NEURONS)
+@HALF
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 12), seed=SEEDS)
 def test_sinabs_within_the_margin(name: str, data: Any, kind: str, steps: int, seed: int):
     model, shape = build(name, data.draw(options(name, exact=False)), kind)
@@ -215,6 +219,7 @@ SQUEEZED = ("IAF", "LIF", "ExpLeak", "ALIF")
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("name", SQUEEZED)
+@HALF
 @given(data=st.data(), steps=st.integers(1, 8), seed=SEEDS)
 def test_sinabs_squeezed(name: str, data: Any, exact: bool, steps: int, seed: int):
     by_time = data.draw(st.booleans())
