@@ -28,7 +28,8 @@ def from_torch(
     `module.named_modules()`. Supported: Linear, Conv1d/2d, BatchNorm1d/2d, Avg-, Max- and
     adaptive average pooling, Flatten, Upsample (nearest), Dropout, Identity, Sequential; in a
     forward also additions, torch.cat on channels and the functional forms of the pools; neurons
-    of `spikesim.train`, SpikingJelly and snnTorch (docs/semantics.md lists them).
+    of `spikesim.train`, SpikingJelly, snnTorch, Norse and Sinabs (docs/semantics.md lists them). A
+    run starts from the neurons' initial state, whatever state the module holds (Sinabs' v_mem).
 
     Args:
         module: the model.
