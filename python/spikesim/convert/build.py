@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,55 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesim import ops
+from spikesim.convert.symbols import Kind, Membrane, OverTime, State, Value
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 from spikesim.ops.neurons import Model
 
-
-class Kind(enum.IntEnum):
-    """What a value is made of; of several inputs the largest wins, as in the graph's own rule."""
-
-    INPUT = 0
-    SPIKES = 1
-    CURRENTS = 2
-
-
-@dataclass(frozen=True)
-class Value:
-    """The output of a node, per sample: what stands for a tensor (…, N, *shape)."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: Kind
-    # Whether a spike may be negative: then padding (silence) is not neutral to a maximum.
-    signed: bool = False
-
-
-@dataclass(frozen=True)
-class Membrane:
-    """The state that a neuron returns beside its spikes."""
-
-    neuron: Value
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """A further argument of forward(): the state of a neuron, which the network keeps itself.
-
-    Each is one of its own, whatever its name: two modules may both have an argument "mem".
-    """
-
-    name: str
-    # Its place among the arguments of the module that is converted; None: of one inside it.
-    position: int | None = None
-
-
-@dataclass(frozen=True)
-class OverTime:
-    """A sum or mean over the steps of a multi-step module: a readout."""
-
-    value: Value
-    readout: str
+__all__ = [
+    "Builder",
+    "Kind",
+    "Membrane",
+    "OverTime",
+    "State",
+    "Value",
+    "array",
+    "population",
+    "shared_state",
+]
 
 
 class Builder:
@@ -181,17 +146,28 @@ def shared_state(path: str, owner: str, state: Any) -> UnsupportedError:
 
 
 def array(tensor: Tensor | float, where: str, what: str) -> NDArray[np.float32]:
-    """A parameter as a float32 array of its own memory, rounded once."""
+    """A parameter as a float32 array, rounded once whatever its type.
+
+    A float32 tensor in C order on the CPU is not copied but shown, read-only: adding a node
+    copies. The network thus takes its weights once, and does not change when the module is
+    trained on.
+    """
     if not isinstance(tensor, Tensor):
         return np.asarray(tensor, dtype=np.float64).astype(np.float32)
-    if tensor.is_complex() or tensor.is_quantized or tensor.is_sparse:
+    if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
         raise UnsupportedError(
             f"{where}: {what} has dtype {tensor.dtype}, layout {tensor.layout}; expected real, "
             "dense numbers"
         )
-    # A copy, in C order: the network must not change when the module is trained on.
-    wide = tensor.detach().to("cpu", torch.float64).numpy()
-    return np.array(wide, dtype=np.float32, order="C")
+    if tensor.is_meta:
+        raise UnsupportedError(
+            f"{where}: {what} is on the meta device, expected numbers; load the weights first"
+        )
+    plain = tensor.detach().to("cpu", torch.float32).contiguous().resolve_neg()
+    values: NDArray[np.float32] = plain.numpy()
+    values = values.view()
+    values.flags.writeable = False
+    return values
 
 
 def population(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import prune
@@ -38,6 +39,31 @@ def check_plain(module: nn.Module, path: str, *, leaf: bool) -> None:
             f"{path}: {name} was set on this {type(module).__name__} itself, expected the method "
             "of its class; write a class with a forward of its own"
         )
+
+
+def unwrapped(module: nn.Module, path: str) -> nn.Module:
+    """The module that a wrapper only hands its input on to.
+
+    torch.compile's and DataParallel's are looked through; a compiled script has no forward to
+    read any more.
+    """
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if inner is None and isinstance(
+            module, nn.DataParallel | nn.parallel.DistributedDataParallel
+        ):
+            inner = module.module
+        if inner is None:
+            break
+        check_hooks(module, path or type(inner).__name__)
+        module = inner
+    if isinstance(module, torch.jit.ScriptModule):
+        name = getattr(module, "original_name", type(module).__name__)
+        raise UnsupportedError(
+            f"{path or name}: {name} is compiled to a script, expected a Python module; pass the "
+            "module that it was made from"
+        )
+    return module
 
 
 def check_hooks(module: nn.Module, path: str) -> None:
