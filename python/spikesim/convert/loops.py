@@ -129,7 +129,7 @@ def iterate(call: Call) -> Any:
     (several,) = call.args
     if not isinstance(several, Sequence) or several.axis != 0:
         raise call.refused("iterates over the batch axis, expected the time axis")
-    return iter([_at(several.item, step) for step in range(several.count)])
+    return [_at(several.item, step) for step in range(several.count)]
 
 
 def unbind(call: Call) -> Any:
