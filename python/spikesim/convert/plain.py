@@ -41,20 +41,22 @@ def check_plain(module: nn.Module, path: str, *, leaf: bool) -> None:
         )
 
 
-def unwrapped(module: nn.Module, path: str) -> nn.Module:
-    """The module that a wrapper only hands its input on to.
+def wrapped(module: nn.Module) -> nn.Module | None:
+    """The module inside a wrapper of torch.compile or DataParallel; None: this is none."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner: nn.Module = module.module
+        return inner
+    # Not by its class, which is imported only where something was compiled.
+    return getattr(module, "_orig_mod", None)
 
-    torch.compile's and DataParallel's are looked through; a compiled script has no forward to
-    read any more.
+
+def unwrapped(module: nn.Module, path: str) -> nn.Module:
+    """The module that wrappers only hand their input on to.
+
+    Raises:
+        UnsupportedError: a compiled script, which has no forward to read any more.
     """
-    while True:
-        inner = getattr(module, "_orig_mod", None)
-        if inner is None and isinstance(
-            module, nn.DataParallel | nn.parallel.DistributedDataParallel
-        ):
-            inner = module.module
-        if inner is None:
-            break
+    while (inner := wrapped(module)) is not None:
         check_hooks(module, path or type(inner).__name__)
         module = inner
     if isinstance(module, torch.jit.ScriptModule):

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 
 import spikesim.errors
 from spikesim.convert import registry
-from spikesim.convert.plain import check_plain, unwrapped
+from spikesim.convert.plain import check_plain, unwrapped, wrapped
 from spikesim.convert.symbols import SYMBOLS, Lead, Value, flat, leaves, mapped
 from spikesim.errors import SpikesimError, UnsupportedError
 
@@ -338,9 +338,10 @@ def _paths(root: nn.Module, path: str) -> Iterator[tuple[int, str]]:
             return
         seen.add(id(module))
         yield id(module), at
+        inside = wrapped(module)
         for name, child in module._modules.items():
             if child is not None:
-                inner = at if name in ("_orig_mod",) else f"{at}.{name}" if at else name
+                inner = at if child is inside else f"{at}.{name}" if at else name
                 yield from visit(child, inner)
 
     yield from visit(root, path)
