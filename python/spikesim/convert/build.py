@@ -41,6 +41,8 @@ class Builder:
         self.states: dict[int, tuple[Any, str]] = {}
         # The modules whose forward was traced, by path.
         self.traced: list[tuple[str, nn.Module]] = []
+        # How many populations there are.
+        self.populations = 0
         self._names = {"input"}
 
     def add(
@@ -86,6 +88,7 @@ class Builder:
             rules: its other fields.
             meta: what the numbers came from.
         """
+        self.populations += 1
         fields: dict[str, Any] = {**parameters, **rules}
         op = ops.Neuron(**fields, model=model, meta=meta)
         if op.spikes == "none":

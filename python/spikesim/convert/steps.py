@@ -22,7 +22,6 @@ from spikesim.convert.symbols import (
     Lead,
     Membrane,
     State,
-    Value,
     at_step,
     flat,
     leaves,
@@ -50,6 +49,8 @@ class Calls:
 
     results: dict[Any, Any] = field(default_factory=dict)
     neurons: dict[int, Neuron] = field(default_factory=dict)
+    # Modules whose equal calls are not one: neurons, and what holds some.
+    stateful: set[int] = field(default_factory=set)
     # Whatever keys name by its id.
     held: list[Any] = field(default_factory=list)
 
@@ -148,13 +149,6 @@ def steps_of(item: Any) -> set[int]:
     return {step for symbol in leaves(item) if (step := step_of(symbol)) is not None}
 
 
-def has_neuron_inside(module: nn.Module) -> bool:
-    """Whether a module with a step mode only holds neurons that are called themselves."""
-    return any(
-        registry.step_mode(child) is not None for child in module.modules() if child is not module
-    )
-
-
 def one_step(args: Any) -> int | None:
     """The iteration of a call whose arguments are all of one."""
     return next(iter(steps_of(args)), None)
@@ -182,8 +176,3 @@ def _marks(module: nn.Module) -> list[tuple[str, int, int]]:
         for name, item in held.items()
         if isinstance(item, Tensor)
     ]
-
-
-def constant(item: Any) -> bool:
-    """Whether this is a value and the same in every iteration."""
-    return isinstance(item, Value) and item.step is None

@@ -15,7 +15,7 @@ from spikesim.convert import functional, registry
 from spikesim.convert.build import Builder
 from spikesim.convert.output import check_order, output
 from spikesim.convert.plain import check_plain, unwrapped
-from spikesim.convert.steps import Calls, has_neuron_inside, one_step, steps_of
+from spikesim.convert.steps import Calls, one_step, steps_of
 from spikesim.convert.symbols import Padded, Sequence, State, Value, at_step
 from spikesim.convert.trace import ONE_STEP, Tracer, arguments, place_of, with_place
 from spikesim.errors import SpikesimError, UnsupportedError
@@ -117,18 +117,18 @@ class Walker:
         self, path: str, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """What a call in a traced forward returns: of a module, a function or a method."""
-        made: Any
         if kind == "call_module":
-            if registry.step_mode(target) is not None and not has_neuron_inside(target):
-                return self._neuron(target, path, args, kwargs)
+            if id(target) in self.calls.neurons:
+                return self._again(target, path, args, kwargs)
         elif len(steps_of((args, kwargs))) > 1 or functional.over_time(args, kwargs):
-            call = functional.Call(self, path, args, kwargs)
-            return functional.lower(call, kind, target)
+            return functional.lower(functional.Call(self, path, args, kwargs), kind, target)
         key = self.calls.key(kind, target, args, kwargs)
         step = one_step((args, kwargs))
         if key not in self.calls.results:
             if kind == "call_module":
-                made = self.module(target, path, args, kwargs)
+                made = self._first(target, path, args, kwargs)
+                if id(target) in self.calls.stateful:
+                    return made
             else:
                 call = functional.Call(self, path, args, kwargs)
                 made = functional.lower(call, kind, target)
@@ -136,25 +136,36 @@ class Walker:
         made = self.calls.results[key]
         return made if step is None else at_step(made, step)
 
-    def _neuron(
+    def _first(
         self, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if id(module) in self.calls.neurons:
-            if self.lead == 2:
+        """The call of a leaf that is no known neuron: of a layer, a container or a new neuron."""
+        populations, neurons = self.builder.populations, len(self.calls.neurons)
+        made = self.module(module, path, args, kwargs)
+        if len(self.calls.neurons) > neurons:
+            # It called its neurons through this walker, which knows their steps.
+            self.calls.stateful.add(id(module))
+        elif self.builder.populations > populations:
+            step = one_step((args[:1], kwargs))
+            if step not in (None, 0):
                 raise UnsupportedError(
-                    f"{path}: {type(module).__name__} is called twice in one forward, expected "
-                    "one call; give each call a module of its own"
+                    f"{path}: {type(module).__name__} is called first in step {step} of a loop, "
+                    "expected a call in every step"
                 )
-            return self.calls.again(module, path, args, kwargs)
-        step = one_step((args[:1], kwargs))
-        if step not in (None, 0):
-            raise UnsupportedError(
-                f"{path}: {type(module).__name__} is called first in step {step} of a loop, "
-                "expected a call in every step"
-            )
-        made = at_step(self.module(module, path, args, kwargs), 0)
-        self.calls.began(module, path, args, kwargs, made)
+            made = at_step(made, 0)
+            self.calls.began(module, path, args, kwargs, made)
+            self.calls.stateful.add(id(module))
         return made
+
+    def _again(
+        self, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if self.lead == 2:
+            raise UnsupportedError(
+                f"{path}: {type(module).__name__} is called twice in one forward, expected one "
+                "call; give each call a module of its own"
+            )
+        return self.calls.again(module, path, args, kwargs)
 
     def sequence(self, module: nn.Module, path: str, value: Any) -> Any:
         """The children of a container, one after the other."""
