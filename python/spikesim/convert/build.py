@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesim import ops
+from spikesim.convert.symbols import MEMBRANE, Kind, Membrane, OverTime, State, Value
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 from spikesim.ops.neurons import Model
 
-# The state that every neuron has; further ones have names of their own.
-MEMBRANE = "membrane"
+__all__ = [
+    "MEMBRANE",
+    "Builder",
+    "Kind",
+    "Membrane",
+    "OverTime",
+    "State",
+    "Value",
+    "array",
+    "population",
+    "shared_state",
+]
+
 # Nodes that hand on zeros and ones as such.
 KEEP_BINARY = (
     ops.Concat,
@@ -27,58 +38,6 @@ KEEP_BINARY = (
     ops.SpikeMaxPool2d,
     ops.Upsample,
 )
-
-
-class Kind(enum.IntEnum):
-    """What a value is made of; of several inputs the largest wins, as in the graph's own rule."""
-
-    INPUT = 0
-    SPIKES = 1
-    CURRENTS = 2
-
-
-@dataclass(frozen=True)
-class Value:
-    """The output of a node, per sample: what stands for a tensor (…, N, *shape)."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: Kind
-    # Whether a spike may be negative: then padding (silence) is not neutral to a maximum.
-    signed: bool = False
-    # Whether it is 0 or 1 and nothing else: then a product of two is a logical and.
-    binary: bool = False
-    # Its axes before `shape`, where they are not those of everything at its place (Walker.lead).
-    lead: int | None = None
-
-
-@dataclass(frozen=True)
-class Membrane:
-    """A state that a neuron returns beside its spikes."""
-
-    neuron: Value
-    role: str = MEMBRANE
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """A further argument of forward(): the state of a neuron, which the network keeps itself.
-
-    Each is one of its own, whatever its name: two modules may both have an argument "mem".
-    """
-
-    name: str
-    # Its place among the arguments of the module that is converted, and inside such an argument;
-    # None: of a module inside it.
-    position: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class OverTime:
-    """A sum or mean over the steps of a multi-step module: a readout."""
-
-    value: Value
-    readout: str
 
 
 class Builder:
@@ -98,6 +57,8 @@ class Builder:
         self.states: dict[int, tuple[Any, str, str]] = {}
         # The modules whose forward was traced, by path.
         self.traced: list[tuple[str, nn.Module]] = []
+        # How many populations there are.
+        self.populations = 0
         self._names = {"input"}
 
     def add(
@@ -154,6 +115,7 @@ class Builder:
             meta: what the numbers came from.
             delay: steps until its input arrives.
         """
+        self.populations += 1
         fields: dict[str, Any] = {**parameters, **rules}
         op = ops.Neuron(**fields, model=model, meta=meta)
         if op.spikes == "none":
@@ -273,17 +235,28 @@ def shared_state(
 
 
 def array(tensor: Tensor | float, where: str, what: str) -> NDArray[np.float32]:
-    """A parameter as a float32 array of its own memory, rounded once."""
+    """A parameter as a float32 array, rounded once whatever its type.
+
+    A float32 tensor in C order on the CPU is not copied but shown, read-only: adding a node
+    copies. The network thus takes its weights once, and does not change when the module is
+    trained on.
+    """
     if not isinstance(tensor, Tensor):
         return np.asarray(tensor, dtype=np.float64).astype(np.float32)
-    if tensor.is_complex() or tensor.is_quantized or tensor.is_sparse:
+    if tensor.is_complex() or tensor.is_quantized or tensor.layout != torch.strided:
         raise UnsupportedError(
             f"{where}: {what} has dtype {tensor.dtype}, layout {tensor.layout}; expected real, "
             "dense numbers"
         )
-    # A copy, in C order: the network must not change when the module is trained on.
-    wide = tensor.detach().to("cpu", torch.float64).numpy()
-    return np.array(wide, dtype=np.float32, order="C")
+    if tensor.is_meta:
+        raise UnsupportedError(
+            f"{where}: {what} is on the meta device, expected numbers; load the weights first"
+        )
+    plain = tensor.detach().to("cpu", torch.float32).contiguous().resolve_neg()
+    values: NDArray[np.float32] = plain.numpy()
+    values = values.view()
+    values.flags.writeable = False
+    return values
 
 
 def population(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import prune
@@ -38,6 +39,33 @@ def check_plain(module: nn.Module, path: str, *, leaf: bool) -> None:
             f"{path}: {name} was set on this {type(module).__name__} itself, expected the method "
             "of its class; write a class with a forward of its own"
         )
+
+
+def wrapped(module: nn.Module) -> nn.Module | None:
+    """The module inside a wrapper of torch.compile or DataParallel; None: this is none."""
+    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        inner: nn.Module = module.module
+        return inner
+    # Not by its class, which is imported only where something was compiled.
+    return getattr(module, "_orig_mod", None)
+
+
+def unwrapped(module: nn.Module, path: str) -> nn.Module:
+    """The module that wrappers only hand their input on to.
+
+    Raises:
+        UnsupportedError: a compiled script, which has no forward to read any more.
+    """
+    while (inner := wrapped(module)) is not None:
+        check_hooks(module, path or type(inner).__name__)
+        module = inner
+    if isinstance(module, torch.jit.ScriptModule):
+        name = getattr(module, "original_name", type(module).__name__)
+        raise UnsupportedError(
+            f"{path or name}: {name} is compiled to a script, expected a Python module; pass the "
+            "module that it was made from"
+        )
+    return module
 
 
 def check_hooks(module: nn.Module, path: str) -> None:

@@ -6,35 +6,23 @@ Of values that are 0 or 1, `x·y` is 1 where `x + y` reaches 2, and `x·(1 - y)`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from spikesim import ops
-from spikesim.convert.build import Value
+from spikesim.convert.symbols import Complement, Value
 
 if TYPE_CHECKING:
     from spikesim.convert.functional import Call
 
 
-@dataclass(frozen=True)
-class Complement:
-    """1 - x of a value of zeros and ones: a factor of a product, and nothing else."""
-
-    value: Value
-
-
-def complement(call: Call) -> Any:
-    """`1 - x`; NotImplemented for any other difference."""
-    given = call.bind("input", "other", "alpha", alpha=1)
-    one, value = given["input"], given["other"]
-    plain = isinstance(one, int | float) and one == given["alpha"] == 1
-    return Complement(value) if plain and _binary(value) else NotImplemented
+def complement(one: Any, value: Any, alpha: Any) -> Complement | None:
+    """What `one - alpha·value` is where it is 1 - x of zeros and ones; None for any other."""
+    plain = isinstance(one, int | float) and one == alpha == 1
+    return Complement(value) if plain and _binary(value) else None
 
 
-def product(call: Call) -> Any:
-    """`x * y` and `x * (1 - y)`; NotImplemented for any other product."""
-    given = call.bind("input", "other")
-    left, right = given["input"], given["other"]
+def product(call: Call, left: Any, right: Any) -> Value | None:
+    """`x * y` and `x * (1 - y)`; None for any other product."""
     if isinstance(left, Complement):
         left, right = right, left
     builder = call.walker.builder
@@ -50,10 +38,10 @@ def product(call: Call) -> Any:
         minus = builder.current(ops.Scale(-1.0), f"{call.path}.minus", right.value)
         op = ops.Neuron(1.0, **fields, meta={"function": "and not"})
         return builder.spiking(op, call.path, left, minus)
-    return NotImplemented
+    return None
 
 
-def _binary(item: Any) -> bool:
+def _binary(item: Any) -> TypeGuard[Value]:
     return isinstance(item, Value) and item.binary
 
 

@@ -57,3 +57,11 @@ def step_mode(module: nn.Module) -> str | None:
             if mode is not None:
                 return mode
     return None
+
+
+def keeps_state(module: nn.Module) -> bool:
+    """Whether a neuron that is given no state goes on from where its last call left it.
+
+    Norse's start anew.
+    """
+    return not type(module).__module__.startswith("norse")

@@ -62,8 +62,6 @@ def check_layout(walker: Walker, module: Any, path: str, value: Value) -> None:
 
 def connect_back(walker: Walker, module: nn.Module, path: str, out: Value) -> None:
     """Feeds a population back through its rec_connect, a step later."""
-    from spikesim.convert.walk import Walker
-
     for name, child in module.named_modules():
         if registry.step_mode(child) is not None:
             where = f"{path}.rec_connect{'.' if name else ''}{name}"
@@ -74,7 +72,7 @@ def connect_back(walker: Walker, module: nn.Module, path: str, out: Value) -> No
     # It sees one step of all samples, (N, …).
     one = replace(out, lead=None)
     flat = _linear_over_map(module, one)
-    inside = Walker(walker.builder, 1, walker.time_axis)
+    inside = walker.of_one_step()
     if flat is None:
         back = inside.module(module, f"{path}.rec_connect", (one,), {})
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from spikesim.errors import InputError, MissingExtraError
+from spikesim.errors import InputError, MissingExtraError, SpikesimError, UnsupportedError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,31 +19,40 @@ def from_torch(
     *,
     dt: float | None = None,
     readout: str | None = None,
+    n_steps: int | None = None,
 ) -> Network:
     """The network that a torch module computes, with every weight and neuron as it is.
 
     The module is read in its eval meaning (running statistics, no dropout) and is left as it
-    was; weights are copied. It must describe one step (or, for libraries with a multi-step mode,
-    a sequence of them), not loop over time itself. Nodes carry the names of
-    `module.named_modules()`. Supported: Linear, Conv1d/2d, BatchNorm1d/2d, Avg-, Max- and
-    adaptive average pooling, Flatten, Upsample (nearest), Dropout, Identity, Sequential; in a
-    forward also additions, torch.cat on channels and the functional forms of the pools; neurons
-    of `spikesim.train`, SpikingJelly, snnTorch, Norse and Sinabs (docs/semantics.md lists them). A
-    run starts from the neurons' initial state, whatever state the module holds (Sinabs' v_mem).
+    was; weights are copied. It describes one step, or, for libraries with a multi-step mode, a
+    sequence of them, or it loops over time itself: then every iteration must do the same, each
+    neuron go on from its own state, and what is returned be recorded in every step (torch.stack
+    of a list), or summed or averaged over the steps. Nodes carry the names of
+    `module.named_modules()`. Supported: Linear, Conv1d/2d, BatchNorm1d/2d, average, maximum and
+    adaptive pools, zero padding before a convolution or a pool, Flatten, Upsample (nearest),
+    Dropout, Identity, Sequential; in a forward also their functional forms with any parameter or
+    buffer, sums and differences, constant factors and summands, torch.cat on channels, sums and
+    means over space, reshapes that merge axes, and control flow that does not depend on data;
+    neurons of `spikesim.train`, SpikingJelly, snnTorch, Norse and Sinabs (docs/semantics.md lists
+    them). A run starts from the neurons' initial state, whatever state the module holds (Sinabs'
+    v_mem).
 
     Args:
         module: the model.
         input_shape: shape of one sample at one step, without batch and time axes.
         dt: length of a step in seconds, if it has one.
-        readout: "sum", "mean", "last_v", "max_v", "count" or "first_spike"; None: "count" if
-            the output node spikes, else "sum".
+        readout: "sum", "mean", "last_v", "max_v", "count" or "first_spike"; None: what forward
+            returns if it reduces time, else "count" if the output node spikes, else "sum".
+        n_steps: for a forward that loops over an input (T, N, …) or (N, T, …): the T that it is
+            read for. None: the input is (N, …), or (T, N, …) of a multi-step module.
 
     Returns:
         A `Network`.
 
     Raises:
         UnsupportedError: a layer, an option or a forward that has no exact counterpart; the
-            message names the module and what to do.
+            message names the module, the line of the forward and what to do.
+        InputError: `module` is no module, or `n_steps` no number of at least 1.
         GraphError, ShapeError: the layers do not fit together or to `input_shape`, or have
             parameters that no network may have.
         MissingExtraError: torch is not installed.
@@ -59,20 +68,25 @@ def from_torch(
             "from_torch: reading torch modules needs torch; install spikesim[torch]"
         ) from error
     from spikesim.convert.build import Builder
-    from spikesim.convert.plain import check_hooks
     from spikesim.convert.walk import convert
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(
             f"from_torch: module is a {type(module).__name__}, expected a torch.nn.Module"
         )
-    # torch.compile wraps the module that is meant.
-    wrapped = getattr(module, "_orig_mod", None)
-    if wrapped is not None:
-        check_hooks(module, type(wrapped).__name__)
-        module = wrapped
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    return convert(module, Builder(shape, dt), readout)
+    if n_steps is None:
+        return convert(module, Builder(shape, dt), readout)
+    if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
+        raise InputError(f"from_torch: n_steps is {n_steps!r}, expected a number of at least 1")
+    try:
+        return convert(module, Builder(shape, dt), readout, n_steps)
+    except UnsupportedError as error:
+        # How forward indexes its input says which axis is time; at most one of the two fits.
+        try:
+            return convert(module, Builder(shape, dt), readout, n_steps, axis=1)
+        except SpikesimError:
+            raise error from None
 
 
 def load_snntorch_state(module: nn.Module, state_dict: Mapping[str, Any]) -> list[str]:

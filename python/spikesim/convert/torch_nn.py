@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from spikesim import ops
-from spikesim.convert import functional, pooling
-from spikesim.convert.build import Value, array
+from spikesim.convert import functional, layers, pooling, reshape
+from spikesim.convert.symbols import Padded, Value
 from spikesim.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from spikesim.convert.registry import Handler
     from spikesim.convert.walk import Walker
+
+# torch.nn modules that only hold or chain others: not leaves.
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def handler(module: nn.Module) -> Handler | None:
@@ -23,9 +25,10 @@ def handler(module: nn.Module) -> Handler | None:
     found: Handler | None = reader(module)
     if found is not None and _own_forward(module):
         return found if isinstance(module, ANY_LEAD) else _per_image(found)
+    if isinstance(module, WRAPPERS):
+        return None
     if type(module).__module__.startswith(("torch.nn", "torch.ao.nn")):
-        containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
-        return None if isinstance(module, containers) else unsupported
+        return None if isinstance(module, CONTAINERS) else unsupported
     return None
 
 
@@ -36,6 +39,9 @@ def step_mode(module: nn.Module) -> str | None:
 
 def reader(module: nn.Module) -> Any:
     """What reads a module of this class, whatever its forward."""
+    if type(module).__module__.startswith("torch.ao.nn"):
+        # Quantised layers derive from plain ones.
+        return None
     for cls, read in READERS:
         if isinstance(module, cls):
             return read
@@ -58,7 +64,8 @@ def check_one_step(
     walker: Walker, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     """Refuses a layer of images that is given all steps with an axis of their own."""
-    for value in (*args, *kwargs.values()):
+    for item in (*args, *kwargs.values()):
+        value = item.value if isinstance(item, Padded) else item
         if isinstance(value, Value) and walker.lead_of(value) == 2:
             raise UnsupportedError(
                 f"{path}: {type(module).__name__} is given all steps at once, expected one step "
@@ -77,69 +84,75 @@ def unsupported(
 ) -> Value:
     """Refuses a layer of torch.nn."""
     name = type(module).__name__
+    if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin | nn.Softmax2d):
+        raise UnsupportedError(
+            f"{path}: {name} is not supported, expected the layer before it as the last; "
+            f"{functional.NO_SOFTMAX}"
+        )
     if type(module).__module__ == "torch.nn.modules.activation":
         raise UnsupportedError(
             f"{path}: {name} is not supported, expected a neuron; {functional.NO_RELU}"
         )
+    if type(module).__module__.startswith("torch.ao.nn"):
+        raise UnsupportedError(
+            f"{path}: {name} is quantised, expected weights in floating point; load the network "
+            "as it was before quantisation"
+        )
+    if isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.modules.instancenorm._InstanceNorm):
+        raise UnsupportedError(
+            f"{path}: {name} takes the statistics of each sample, expected fixed ones; use "
+            "BatchNorm"
+        )
     raise UnsupportedError(
         f"{path}: {name} is not supported, expected one of Linear, Conv1d, Conv2d, BatchNorm1d, "
-        "BatchNorm2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, AdaptiveAvgPool2d, Flatten, "
-        "Upsample, Dropout, Identity"
+        "BatchNorm2d, pools (average, maximum, adaptive), ZeroPad, Flatten, Upsample, Dropout, "
+        "Identity"
     )
 
 
-def _weights(module: Any, path: str) -> tuple[Any, Any]:
+def _check_weights(module: Any, path: str) -> None:
     if is_lazy(module.weight):
         raise UnsupportedError(
             f"{path}: {type(module).__name__} has no weights yet, expected them; run the module "
             "on a batch first"
         )
-    bias = None if module.bias is None else array(module.bias, path, "bias")
-    return array(module.weight, path, "weight"), bias
 
 
 def _linear(
     walker: Walker, module: nn.Linear, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Value:
     value = walker.single(path, args, kwargs)
-    if len(value.shape) != 1:
-        raise UnsupportedError(
-            f"{path}: Linear acts on the last axis of {value.shape}, expected one axis; flatten "
-            "before it"
-        )
-    weight, bias = _weights(module, path)
-    return walker.builder.current(ops.Linear(weight, bias), path, value)
+    _check_weights(module, path)
+    return layers.linear(walker.builder, path, value, module.weight, module.bias)
 
 
-def convolution(module: Any, path: str, axes: int, op: Any) -> Any:
-    """The operation of a convolution; `op` is its class for so many axes."""
+def convolution(module: Any, path: str, axes: int) -> Any:
+    """The operation of a convolution module."""
+    return layers.conv_op(axes, path, module.weight, module.bias, **_conv_options(module, path))
+
+
+def _conv_options(module: Any, path: str) -> dict[str, Any]:
     if module.padding_mode != "zeros":
         raise UnsupportedError(
             f'{path}: padding_mode "{module.padding_mode}" is not supported; use "zeros"'
         )
-    weight, bias = _weights(module, path)
-    padding = module.padding
-    return op(
-        weight,
-        bias,
-        stride=pooling.extent(module.stride, axes),
-        padding=padding if isinstance(padding, str) else pooling.extent(padding, axes),
-        dilation=pooling.extent(module.dilation, axes),
-        groups=module.groups,
-    )
+    _check_weights(module, path)
+    return {name: getattr(module, name) for name in ("stride", "padding", "dilation", "groups")}
 
 
-def _conv(axes: int, op: Any) -> Handler:
+def _conv(axes: int) -> Handler:
     def read(
         walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Value:
-        value = walker.single(path, args, kwargs)
-        return walker.builder.current(convolution(module, path, axes, op), path, value)
+        value = walker.padded(path, args, kwargs)
+        options = _conv_options(module, path)
+        weight, bias = module.weight, module.bias
+        return layers.convolution(axes, walker.builder, path, value, weight, bias, **options)
 
     return read
 
 
-def _batch_norm(axes: int) -> Handler:
+def _batch_norm(ranks: tuple[int, ...]) -> Handler:
     def read(
         walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Value:
@@ -149,36 +162,35 @@ def _batch_norm(axes: int) -> Handler:
                 f"{path}: track_running_stats=False has no fixed statistics, expected running "
                 "ones; train with track_running_stats=True"
             )
-        expected = (1, 2) if axes == 1 else (3,)
-        if len(value.shape) not in expected:
+        if is_lazy(module.running_mean):
             raise UnsupportedError(
-                f"{path}: input has shape {value.shape}, expected {expected[0]} axes for "
+                f"{path}: {type(module).__name__} has no statistics yet, expected them; run the "
+                "module on a batch first"
+            )
+        if len(value.shape) not in ranks:
+            raise UnsupportedError(
+                f"{path}: input has shape {value.shape}, expected {ranks[0]} axes for "
                 f"{type(module).__name__}"
             )
-        count = module.running_mean.numel()
-        weight = np.ones(count, np.float32)
-        bias = np.zeros(count, np.float32)
-        if module.weight is not None:
-            weight = array(module.weight, path, "weight")
-        if module.bias is not None:
-            bias = array(module.bias, path, "bias")
-        norm = ops.BatchNorm(
-            weight,
-            bias,
-            array(module.running_mean, path, "running_mean"),
-            array(module.running_var, path, "running_var"),
-            eps=float(module.eps),
+        return layers.batch_norm(
+            walker.builder,
+            path,
+            value,
+            module.running_mean,
+            module.running_var,
+            module.weight,
+            module.bias,
+            module.eps,
         )
-        return walker.builder.current(norm, path, value)
 
     return read
 
 
-def _pool(read: Any, *options: str) -> Handler:
+def _pool(read: Any, *options: str, pads: bool = False) -> Handler:
     def handle(
         walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Value:
-        value = walker.single(path, args, kwargs)
+        value = (walker.padded if pads else walker.single)(path, args, kwargs)
         given = {option: getattr(module, option) for option in options}
         out: Value = read(walker.builder, path, value, **given)
         return out
@@ -186,46 +198,72 @@ def _pool(read: Any, *options: str) -> Handler:
     return handle
 
 
+def _pad(
+    walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Value | Padded:
+    value = walker.padded(path, args, kwargs)
+    return layers.padded(path, value, module.padding, "constant", module.value)
+
+
 def _flatten(
     walker: Walker, module: nn.Flatten, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Value:
     value = walker.single(path, args, kwargs)
     call = functional.Call(walker, path, (), {})
-    return functional.flatten(call, value, module.start_dim, module.end_dim)
+    return reshape.flattened(call, value, module.start_dim, module.end_dim)
+
+
+def _unflatten(
+    walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Value:
+    value = walker.single(path, args, kwargs)
+    call = functional.Call(walker, path, (), {})
+    return reshape.unflattened(call, value, module.dim, module.unflattened_size)
 
 
 def _same(
     walker: Walker, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Value:
-    return walker.single(path, args, kwargs)
+) -> Value | Padded:
+    return walker.padded(path, args, kwargs)
 
 
 # Layers that act on the last axis, or on the axes that they name.
 ANY_LEAD = (
     nn.Linear,
     nn.Flatten,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.AlphaDropout,
-    nn.Identity,
+    nn.Unflatten,
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
+    *(nn.FeatureAlphaDropout, nn.Identity),
 )
 
 _AVG = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 _MAX = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
+_ADAPTIVE_MAX = ("output_size", "return_indices")
 
 READERS: tuple[tuple[Any, Any], ...] = (
     (nn.Linear, _linear),
-    (nn.Conv1d, _conv(1, ops.Conv1d)),
-    (nn.Conv2d, _conv(2, ops.Conv2d)),
-    (nn.BatchNorm1d, _batch_norm(1)),
-    (nn.BatchNorm2d, _batch_norm(2)),
-    (nn.AvgPool1d, _pool(pooling.avg_1d, *_AVG)),
-    (nn.AvgPool2d, _pool(pooling.avg_2d, *_AVG, "divisor_override")),
-    (nn.MaxPool1d, _pool(pooling.max_1d, *_MAX)),
-    (nn.MaxPool2d, _pool(pooling.max_2d, *_MAX)),
+    (nn.Conv1d, _conv(1)),
+    (nn.Conv2d, _conv(2)),
+    ((nn.BatchNorm1d, nn.LazyBatchNorm1d), _batch_norm((1, 2))),
+    ((nn.BatchNorm2d, nn.LazyBatchNorm2d), _batch_norm((3,))),
+    (nn.SyncBatchNorm, _batch_norm((1, 2, 3))),
+    (nn.AvgPool1d, _pool(pooling.avg_1d, *_AVG, pads=True)),
+    (nn.AvgPool2d, _pool(pooling.avg_2d, *_AVG, "divisor_override", pads=True)),
+    (nn.MaxPool1d, _pool(pooling.max_1d, *_MAX, pads=True)),
+    (nn.MaxPool2d, _pool(pooling.max_2d, *_MAX, pads=True)),
+    (nn.AdaptiveAvgPool1d, _pool(pooling.adaptive_avg_1d, "output_size")),
     (nn.AdaptiveAvgPool2d, _pool(pooling.adaptive_avg_2d, "output_size")),
+    (nn.AdaptiveMaxPool1d, _pool(pooling.adaptive_max(1), *_ADAPTIVE_MAX)),
+    (nn.AdaptiveMaxPool2d, _pool(pooling.adaptive_max(2), *_ADAPTIVE_MAX)),
     (nn.Upsample, _pool(pooling.upsample, "size", "scale_factor", "mode")),
+    ((nn.ConstantPad1d, nn.ConstantPad2d), _pad),
     (nn.Flatten, _flatten),
-    ((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity), _same),
+    (nn.Unflatten, _unflatten),
+    (
+        (
+            *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
+            *(nn.FeatureAlphaDropout, nn.Identity),
+        ),
+        _same,
+    ),
 )

@@ -79,7 +79,7 @@ def _layer(layer: nn.Module, path: str, shape: tuple[int, ...]) -> Any:
         bias = None if layer.bias is None else array(layer.bias, path, "bias")
         return ops.Linear(array(layer.weight, path, "weight"), bias)
     if isinstance(layer, nn.Conv2d) and cls.forward is nn.Conv2d.forward:
-        return torch_nn.convolution(layer, path, 2, ops.Conv2d)
+        return torch_nn.convolution(layer, path, 2)
     # The one-to-one layer of either cell: RecurrentOneToOne in a module of its own.
     if cls.__name__ == "RecurrentOneToOne" and cls.__module__.startswith("snntorch."):
         return ops.Scale(population(layer.V, shape, path, "V"))  # type: ignore[arg-type]
