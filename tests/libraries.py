@@ -61,6 +61,18 @@ def _recorded(model: nn.Module, x: NDArray[np.float32], run: Callable[..., torch
     return trace
 
 
+def reset(model: nn.Module) -> None:
+    """Every neuron of snnTorch, SpikingJelly or spikesim.train back to its start."""
+    for _, module in neuron_modules(model):
+        if hasattr(module, "reset_mem"):
+            module.reset_mem()
+            module.mem = torch.zeros(0)
+        elif hasattr(module, "reset_state"):
+            module.reset_state()
+        else:
+            module.reset()
+
+
 def outcomes(net: ss.Network, x: NDArray[np.float32]) -> list[tuple[str, Outcome]]:
     """What the reference and the engine make of a raster."""
     return [("reference", Reference(net).run(x)), ("engine", Engine(net).run(x))]
