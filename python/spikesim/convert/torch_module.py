@@ -28,10 +28,7 @@ def from_torch(
     `module.named_modules()`. Supported: Linear, Conv1d/2d, BatchNorm1d/2d, Avg-, Max- and
     adaptive average pooling, Flatten, Upsample (nearest), Dropout, Identity, Sequential; in a
     forward also additions, torch.cat on channels and the functional forms of the pools; neurons
-    of `spikesim.train`, SpikingJelly (IFNode, LIFNode) and snnTorch (Leaky); Norse's cells and
-    sequence modules of IAF, LI, LIF, LIFRefrac and LSNN with its containers; Sinabs' IAF, LIF,
-    ExpLeak and ALIF in all layouts, its layers and Network. A run starts from the neurons' initial
-    state, whatever state the module holds (Sinabs' v_mem).
+    of `spikesim.train`, SpikingJelly (IFNode, LIFNode) and snnTorch (Leaky).
 
     Args:
         module: the model.
