@@ -184,6 +184,10 @@ def forgotten(self: Any, x: Any) -> Any:
     return self.a(x)[0]
 
 
+def inner(self: Any, x: Any, memory: Any = None) -> Any:
+    return self.a(x, memory)[0]
+
+
 def pair(self: Any, x: Any, s: Any = None) -> Any:
     return self.b(self.a(x, s))
 
@@ -265,6 +269,10 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "a state forgotten": (
         lambda: forward(forgotten, a=norse.LIFCell()), (2,),
         "a: LIFCell is called without a state, so that it starts anew at every step",
+    ),
+    "a state forgotten further inside": (
+        lambda: sequential(forward(inner, a=norse.LIFCell())), (2,),
+        "0.a: LIFCell is called without a state",
     ),
     "a cell in a plain Sequential": (
         lambda: nn.Sequential(nn.Linear(2, 2), norse.LIFCell()), (2,), "1: LIFCell is called with",
