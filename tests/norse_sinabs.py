@@ -30,7 +30,7 @@ def run_norse(model: nn.Module, x: Array, sequence: bool = False) -> Trace:
     """Runs a model on (T, N, …) from its start.
 
     Args:
-        model: its forward takes (input, state) and returns (output, state).
+        model: its forward takes an input and states and returns an output and those states.
         x: the input.
         sequence: whether it takes all steps at once; else it is called for each.
     """
@@ -58,11 +58,11 @@ def run_norse(model: nn.Module, x: Array, sequence: bool = False) -> Trace:
             result = model(torch.from_numpy(x))
             out = result[0] if isinstance(result, tuple) else result
         else:
-            outs, states = [], None
+            outs: list[torch.Tensor] = []
+            states: list[Any] = []
             for now in torch.from_numpy(x):
-                result = model(now, states) if states is not None else model(now)
-                outs.append(result[0].clone())
-                states = result[1] if len(result) == 2 else result[1:]
+                first, *states = model(now, *states)
+                outs.append(first.clone())
             out = torch.stack(outs)
     for handle in handles:
         handle.remove()
@@ -86,8 +86,8 @@ def sinabs_neurons(model: nn.Module) -> Iterator[tuple[str, Any]]:
 def run_sinabs(model: nn.Module, x: Array, squeezed: bool = False) -> Trace:
     """Runs a model on (T, N, …) from its start.
 
-    The membranes are those that runs of 1, 2, … T steps leave behind: what the library records of
-    its recurrent layers is not the membrane after the step.
+    What the library records of its recurrent and adaptive layers is not the membrane after the
+    step: with one of these, membranes are those that runs of 1, 2, … T steps leave behind.
 
     Args:
         model: its forward takes (N, T, …), or (N·T, …).
@@ -95,14 +95,21 @@ def run_sinabs(model: nn.Module, x: Array, squeezed: bool = False) -> Trace:
         squeezed: whether it takes batch and time in one axis.
     """
     steps, samples = x.shape[:2]
-    v: dict[str, list[Any]] = {name: [] for name, _ in sinabs_neurons(model)}
-    for until in range(1, steps + 1):
+    modules = dict(sinabs_neurons(model))
+    recordable = not any(
+        hasattr(module, "rec_connect") or hasattr(module, "b0") for module in modules.values()
+    )
+    v: dict[str, list[Any]] = {name: [] for name in modules}
+    for until in range(steps if recordable else 1, steps + 1):
         out, spikes = _run_sinabs(model, x[:until], squeezed)
-        for name, module in sinabs_neurons(model):
-            v[name].append(module.v_mem.detach().clone()[None])
-    for _, module in sinabs_neurons(model):
+        for name, module in modules.items():
+            if recordable:
+                v[name].append(module.recordings["v_mem"].detach().transpose(0, 1).clone())
+            else:
+                v[name].append(module.v_mem.detach().clone()[None])
+    for module in modules.values():
         module.reset_states()
-    fires = {name: spikes[name] for name, module in sinabs_neurons(model) if module.spike_fn}
+    fires = {name: spikes[name] for name, module in modules.items() if module.spike_fn}
     assert out.shape[:2] == (steps, samples)
     return Trace(out, fires, joined(v))
 
@@ -121,6 +128,7 @@ def _run_sinabs(model: nn.Module, x: Array, squeezed: bool) -> tuple[Array, dict
 
     for name, module in sinabs_neurons(model):
         module.reset_states()
+        module.record_states = True
         if hasattr(module, "batch_size") and module.num_timesteps != -1:
             sizes.append((module, module.num_timesteps))
             module.num_timesteps = steps
@@ -134,4 +142,4 @@ def _run_sinabs(model: nn.Module, x: Array, squeezed: bool) -> tuple[Array, dict
         handle.remove()
     for module, size in sizes:
         module.num_timesteps = size
-    return apart(out, (out.shape[0] == samples * steps and steps > 1) or squeezed), seen
+    return apart(out, out.shape[:2] != (samples, steps)), seen

@@ -107,6 +107,43 @@ def snntorch_leaky(case: Case, shape: Any, mechanism: str, delay: bool) -> ss.Ne
     return ss.from_torch(case.into(Model()), shape)
 
 
+def norse_cells(case: Case, shape: Any, first: str, second: str) -> ss.Network:
+    norse = pytest.importorskip("norse.torch")
+
+    def cell(name: str, layer: str) -> Any:
+        numbers = {key: torch.tensor(value) for key, value in case.meta["params"][layer].items()}
+        kind = name.removesuffix("Cell")
+        return getattr(norse, name)(
+            getattr(norse, f"{kind}Parameters")(**numbers), dt=case.meta["dt"]
+        )
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.n1 = nn.Linear(16, 24), cell(first, "n1")
+            self.fc2, self.n2 = nn.Linear(24, 8, bias=False), cell(second, "n2")
+
+        def forward(self, x: Any, s1: Any = None, s2: Any = None) -> Any:
+            z, s1 = self.n1(self.fc1(x), s1)
+            v, s2 = self.n2(self.fc2(z), s2)
+            return v, s1, s2
+
+    return ss.from_torch(case.into(Model()), shape)
+
+
+def sinabs_layers(case: Case, shape: Any, name: str, **options: Any) -> ss.Network:
+    layers = pytest.importorskip("sinabs.layers")
+
+    def layer(key: str) -> Any:
+        # The recorded state has the membranes of the last call; they are of no account.
+        return getattr(layers, name)(shape=case.state[f"{key}.v_mem"].shape, **options)
+
+    model = nn.Sequential(
+        nn.Linear(16, 24), layer("1"), nn.Linear(24, 8, bias=False), layer("3"),
+    )  # fmt: skip
+    return ss.from_torch(case.into(model), shape)
+
+
 # Built by hand
 
 
@@ -122,7 +159,6 @@ def two_layers(case: Case, shape: Any, names: tuple[str, ...], first: Any, secon
 
 NUMBERS = ("0", "1", "2", "3")
 LIFS = ("fc1", "lif1", "fc2", "lif2")
-NORSE = ("fc1", "n1", "fc2", "n2")
 
 
 def spikingjelly_plif(case: Case, shape: Any) -> ss.Network:
@@ -132,47 +168,6 @@ def spikingjelly_plif(case: Case, shape: Any) -> ss.Network:
         return ss.LIF(0.4, alpha_mem=1 - rate, gain=rate, reset="to_value", v_reset=0.0)
 
     return two_layers(case, shape, NUMBERS, plif("1"), plif("3"))
-
-
-def norse_box(case: Case, shape: Any) -> ss.Network:
-    dt, p1, p2 = case.meta["dt"], case.meta["params"]["n1"], case.meta["params"]["n2"]
-    rate1, rate2 = dt * p1["tau_mem_inv"], dt * p2["tau_mem_inv"]
-    lif = ss.LIF(
-        p1["v_th"], alpha_mem=1 - rate1, gain=rate1, v_leak=p1["v_leak"], v0=p1["v_leak"],
-        fires=">", reset="to_value", v_reset=p1["v_reset"],
-    )  # fmt: skip
-    li = ss.LI(alpha_mem=1 - rate2, gain=rate2, v_leak=p2["v_leak"], v0=p2["v_leak"])
-    return two_layers(case, shape, NORSE, lif, li)
-
-
-def norse_cell(case: Case, shape: Any) -> ss.Network:
-    # The cell adds the input to its current, uses the sum, then lets it decay: the same as
-    # letting the sum of the step before decay first and adding then.
-    dt, p1, p2 = case.meta["dt"], case.meta["params"]["n1"], case.meta["params"]["n2"]
-
-    def common(p: dict[str, float]) -> dict[str, Any]:
-        rate = dt * p["tau_mem_inv"]
-        decay = {"alpha_mem": 1 - rate, "gain": rate, "alpha_syn": 1 - dt * p["tau_syn_inv"]}
-        return {**decay, "v_leak": p["v_leak"], "v0": p["v_leak"]}
-
-    lif = ss.CubaLIF(p1["v_th"], **common(p1), fires=">", reset="to_value", v_reset=p1["v_reset"])
-    return two_layers(case, shape, NORSE, lif, ss.CubaLI(**common(p2)))
-
-
-def sinabs_iaf(case: Case, shape: Any) -> ss.Network:
-    def iaf(name: str) -> Any:
-        return ss.IF(case.scalar(f"{name}.spike_threshold"), spikes="multi")
-
-    return two_layers(case, shape, NUMBERS, iaf("1"), iaf("3"))
-
-
-def sinabs_lif(case: Case, shape: Any) -> ss.Network:
-    def lif(name: str) -> Any:
-        alpha = np.exp(-1 / case.scalar(f"{name}.tau_mem"))
-        theta = case.scalar(f"{name}.spike_threshold")
-        return ss.LIF(theta, alpha_mem=alpha, gain=1 - alpha, spikes="multi")
-
-    return two_layers(case, shape, NUMBERS, lif("1"), lif("3"))
 
 
 def snntorch_synaptic(case: Case, shape: Any) -> ss.Network:
@@ -212,10 +207,10 @@ CASES: dict[str, Callable[[Case, Any], ss.Network]] = {
     "snn_leaky_subtract_nodelay": lambda c, s: snntorch_leaky(c, s, "subtract", False),
     "snn_leaky_zero_delay": lambda c, s: snntorch_leaky(c, s, "zero", True),
     "sj_plif_hard": spikingjelly_plif,
-    "norse_lifbox_libox": norse_box,
-    "norse_lifcell_licell": norse_cell,
-    "sinabs_iaf_multi": sinabs_iaf,
-    "sinabs_lif_norm": sinabs_lif,
+    "norse_lifbox_libox": lambda c, s: norse_cells(c, s, "LIFBoxCell", "LIBoxCell"),
+    "norse_lifcell_licell": lambda c, s: norse_cells(c, s, "LIFCell", "LICell"),
+    "sinabs_iaf_multi": lambda c, s: sinabs_layers(c, s, "IAF"),
+    "sinabs_lif_norm": lambda c, s: sinabs_layers(c, s, "LIF", tau_mem=10.0),
     "snn_synaptic_subtract_delay": snntorch_synaptic,
     "snn_rleaky_all2all_subtract_delay": snntorch_rleaky,
 }

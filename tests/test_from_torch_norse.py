@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -23,6 +23,8 @@ from norse_sinabs import run_norse  # noqa: E402
 from test_from_torch import SEEDS, raster, set_weights  # noqa: E402
 
 Draw = Any
+# There are many classes.
+HALF = settings(max_examples=settings.default.max_examples // 2)
 # Steps of 2^-10: with rates of 2^9 and 2^10 decays are 1/2 and 0, and all sums exact.
 DT = 2.0**-10
 RESETS = ("reset_value", "reset_subtract")
@@ -163,13 +165,43 @@ def check(name: str, data: Any, kind: str, steps: int, seed: int, exact: bool) -
 KINDS = st.sampled_from(["linear", "conv"])
 
 
+def plain(name: str) -> Any:
+    """A neuron of the class with a low threshold."""
+    kind = "LSNN" if "LSNN" in name else "IAF" if "IAF" in name else "LIF"
+    kind = "LIFBox" if name == "LIFBoxCell" else "LIBox" if name == "LIBoxCell" else kind
+    kind = kind if name.startswith(("LIF", "LIB", "LSNN", "IAF")) else "LI"
+    fields = {} if kind in ("LI", "LIBox") else {"v_th": torch.tensor(0.25)}
+    if kind != "IAF":
+        fields["tau_mem_inv"] = torch.tensor(512.0)
+    if kind in ("LI", "LIF", "LSNN"):
+        fields["tau_syn_inv"] = torch.tensor(512.0)
+    given = getattr(norse, f"{kind}Parameters")(**fields)
+    if "Refrac" in name:
+        given = norse.LIFRefracParameters(given, torch.tensor(2.0))
+    sized = "Recurrent" in name or "Linear" in name
+    return lambda shape: getattr(norse, name)(*([shape[-1]] * 2 if sized else []), p=given, dt=DT)
+
+
 @pytest.mark.parametrize("name", SINGLE + SEQUENCE)
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_what_is_held_fires(name: str, kind: str):
+    model, shape = build(name, plain(name), kind)
+    fill(model, 3, exact=True)
+    x = raster(3, 12, 2, shape)
+    trace = run_norse(model, x, sequence=name in SEQUENCE)
+    assert all(0 < (spikes != 0).mean() < 1 for spikes in trace.spikes.values())
+    assert len(trace.spikes) == 2 or np.unique(trace.v["1"]).size > 10
+
+
+@pytest.mark.parametrize("name", SINGLE + SEQUENCE)
+@HALF
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 8), seed=SEEDS)
 def test_norse_equal(name: str, data: Any, kind: str, steps: int, seed: int):
     check(name, data, kind, steps, seed, exact=True)
 
 
 @pytest.mark.parametrize("name", SINGLE + SEQUENCE)
+@HALF
 @given(data=st.data(), kind=KINDS, steps=st.integers(1, 12), seed=SEEDS)
 def test_norse_within_the_margin(name: str, data: Any, kind: str, steps: int, seed: int):
     assert check(name, data, kind, steps, seed, exact=False) > 0.8

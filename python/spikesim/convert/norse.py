@@ -213,7 +213,9 @@ def claim(walker: Walker, module: nn.Module, path: str, state: Any, *, starts: b
         state: its argument.
         starts: whether a call without a state is a run from the start.
     """
-    if state is None:
+    # A module inside the one that is converted is not given what its caller leaves out.
+    absent = isinstance(state, State) and state.position is None and not isinstance(state, Kept)
+    if state is None or absent:
         if starts or walker.builder.root is module:
             return
         raise UnsupportedError(
@@ -221,7 +223,7 @@ def claim(walker: Walker, module: nn.Module, path: str, state: Any, *, starts: b
             "every step, expected the state of the step before; pass it on through forward's "
             "arguments or put the layers into a SequentialState"
         )
-    if isinstance(state, State) and (state.position is not None or isinstance(state, Kept)):
+    if isinstance(state, State):
         walker.builder.claim_state(state, path)
         return
     if isinstance(state, Membrane):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from spikesim import ops
-from spikesim.convert import pooling, registry
+from spikesim.convert import pooling, registry, torch_nn
 from spikesim.convert.build import Value, array
 from spikesim.convert.plain import check_hooks
 from spikesim.errors import UnsupportedError
@@ -149,6 +149,7 @@ def _spread(walker: Walker, path: str, linear: nn.Linear, value: Value) -> Value
 def _sum_pool(
     walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Value:
+    torch_nn.check_one_step(walker, module, path, args, kwargs)
     value = walker.single(path, args, kwargs)
     pooling.check_rank(path, value, 2)
     kernel = _pair(module.kernel_size)
@@ -189,6 +190,7 @@ def _merge(
 def _crop(
     walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Value:
+    torch_nn.check_one_step(walker, module, path, args, kwargs)
     value = walker.single(path, args, kwargs)
     if any((module.top_crop, module.bottom_crop, module.left_crop, module.right_crop)):
         raise UnsupportedError(

@@ -22,7 +22,7 @@ def handler(module: nn.Module) -> Handler | None:
     """Reads torch.nn's own classes, and those derived from them that keep their forward."""
     found: Handler | None = reader(module)
     if found is not None and _own_forward(module):
-        return found
+        return found if isinstance(module, ANY_LEAD) else _per_image(found)
     if type(module).__module__.startswith(("torch.nn", "torch.ao.nn")):
         containers = nn.Sequential | nn.ModuleList | nn.ModuleDict
         return None if isinstance(module, containers) else unsupported
@@ -40,6 +40,31 @@ def reader(module: nn.Module) -> Any:
         if isinstance(module, cls):
             return read
     return None
+
+
+def _per_image(read: Handler) -> Handler:
+    """Layers that count their axes take (N, …): an axis more would be another meaning."""
+
+    def handle(
+        walker: Walker, module: Any, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        check_one_step(walker, module, path, args, kwargs)
+        return read(walker, module, path, args, kwargs)
+
+    return handle
+
+
+def check_one_step(
+    walker: Walker, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Refuses a layer of images that is given all steps with an axis of their own."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Value) and walker.lead_of(value) == 2:
+            raise UnsupportedError(
+                f"{path}: {type(module).__name__} is given all steps at once, expected one step "
+                "(N, …); wrap it in what runs it for each step, like SeqToANNContainer, Lift or "
+                "Repeat"
+            )
 
 
 def _own_forward(module: nn.Module) -> bool:
@@ -174,6 +199,17 @@ def _same(
 ) -> Value:
     return walker.single(path, args, kwargs)
 
+
+# Layers that act on the last axis, or on the axes that they name.
+ANY_LEAD = (
+    nn.Linear,
+    nn.Flatten,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.AlphaDropout,
+    nn.Identity,
+)
 
 _AVG = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 _MAX = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
