@@ -1,6 +1,7 @@
 //! What is checked of a node's parameters when it is added, apart from the shape of its output:
 //! finite numbers, parameter shapes, and the rules a neuron's fields have to keep together.
 
+use super::build::MAX_DELAY;
 use super::neuron::{Neuron, Order, Reset, ResetTiming, Spikes, Synapse};
 use super::node::{BatchNorm, Op};
 use super::{Tensor, neuron};
@@ -19,6 +20,10 @@ pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()>
         }
         Op::BatchNorm(norm) => batch_norm(place, norm, shape),
         Op::Scale { scale } => parameter(place, "scale", scale, shape),
+        Op::Delay { delay } => {
+            parameter(place, "delay", delay, shape)?;
+            delays(place, delay)
+        }
         Op::Neuron(neuron) => self::neuron(place, neuron, shape),
         Op::Input { .. }
         | Op::Pool(_)
@@ -30,9 +35,28 @@ pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()>
     }
 }
 
-/// Every value must be a finite number; the message names the first that is not.
+/// Every value must be a finite number.
 fn finite(place: &str, name: &str, tensor: &Tensor) -> Result<()> {
-    let Some(at) = tensor.data().iter().position(|x| !x.is_finite()) else { return Ok(()) };
+    every(place, name, tensor, "finite numbers", |x| x.is_finite())
+}
+
+/// Every value must be a number of steps that a delay may have.
+fn delays(place: &str, tensor: &Tensor) -> Result<()> {
+    let expected = format!("whole numbers from 0 to {MAX_DELAY}");
+    every(place, "delay", tensor, &expected, |x| {
+        x.fract() == 0.0 && (0.0..=MAX_DELAY as f32).contains(&x)
+    })
+}
+
+/// Every value must be `good`; the message names the first that is not.
+fn every(
+    place: &str,
+    name: &str,
+    tensor: &Tensor,
+    expected: &str,
+    good: impl Fn(f32) -> bool,
+) -> Result<()> {
+    let Some(at) = tensor.data().iter().position(|&x| !good(x)) else { return Ok(()) };
     let value = tensor.data()[at];
     let mut rest = at;
     let mut index: Vec<_> = tensor
@@ -47,7 +71,7 @@ fn finite(place: &str, name: &str, tensor: &Tensor) -> Result<()> {
         .collect();
     index.reverse();
     let at = if index.is_empty() { String::new() } else { format!("[{}]", index.join(", ")) };
-    let problem = format!("{name}{at} is {value}, expected finite numbers");
+    let problem = format!("{name}{at} is {value}, expected {expected}");
     Err(Error::graph(place, problem))
 }
 

@@ -5,6 +5,7 @@ pub mod build;
 mod check;
 pub mod fold;
 pub mod kind;
+mod merge;
 pub mod neuron;
 pub mod node;
 pub mod shape;

@@ -99,7 +99,7 @@ mod fixed {
 }
 
 /// Every kind a specification can have.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "linear",
     "conv1d",
     "conv2d",
@@ -115,6 +115,7 @@ pub const KINDS: [&str; 20] = [
     "flatten",
     "batch_norm",
     "scale",
+    "delay",
     "concat",
     "upsample",
     "add",
@@ -193,6 +194,10 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
         "scale" => {
             take.attributes::<NoAttributes>(object)?;
             Op::Scale { scale: take.array("scale")? }
+        }
+        "delay" => {
+            take.attributes::<NoAttributes>(object)?;
+            Op::Delay { delay: take.array("delay")? }
         }
         "concat" => {
             let a = take.attributes::<ConcatAttributes>(object)?;
@@ -353,6 +358,7 @@ impl Op {
             Self::Flatten { .. } => "flatten",
             Self::BatchNorm(_) => "batch_norm",
             Self::Scale { .. } => "scale",
+            Self::Delay { .. } => "delay",
             Self::Concat { .. } => "concat",
             Self::Upsample { .. } => "upsample",
             Self::Add => "add",
@@ -364,7 +370,7 @@ impl Op {
     pub fn spec(&self) -> Value {
         let mut spec = match self {
             Self::Input { shape } => json!({"shape": shape}),
-            Self::Linear(_) | Self::Scale { .. } | Self::Add => json!({}),
+            Self::Linear(_) | Self::Scale { .. } | Self::Delay { .. } | Self::Add => json!({}),
             Self::Conv(conv) => {
                 let from = 2 - conv.dims;
                 json!({
@@ -418,6 +424,7 @@ impl Op {
                 ("running_var", &n.running_var),
             ],
             Self::Scale { scale } => vec![("scale", scale)],
+            Self::Delay { delay } => vec![("delay", delay)],
             Self::Neuron(n) => n.parameters(),
             Self::Input { .. }
             | Self::Pool(_)
