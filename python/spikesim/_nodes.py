@@ -147,7 +147,7 @@ def dumps(place: str, value: Any, around: int = 1) -> str:
     except RecursionError as error:
         problem = f"meta is nested too deep, expected at most {_MAX_DEPTH - 2 * around + 1} levels"
         raise GraphError(f"{place}: {problem}") from error
-    return value
+    return text
 
 
 def _word(digits: str) -> int:

@@ -398,5 +398,3 @@ def _other_format(place: str) -> str | None:
 
 def _from_bytes(bundle: bytes) -> Network:
     return Network._of(_core.Graph.from_bytes(bundle))
-
-

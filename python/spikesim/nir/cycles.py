@@ -67,9 +67,7 @@ def parts(edges: Edges) -> list[set[str]]:
 
 def _no_neuron(part: Collection[str]) -> None:
     names = ", ".join(sorted(part)[:8])
-    raise GraphError(
-        f"network: the cycle of {names} passes through no neuron, expected one in it"
-    )
+    raise GraphError(f"network: the cycle of {names} passes through no neuron, expected one in it")
 
 
 def _nodes(edges: Edges) -> list[str]:
@@ -96,9 +94,7 @@ def _depths(edges: Edges, start: str, neurons: Collection[str]) -> dict[str, int
     return depth
 
 
-def _closing(
-    part: set[str], edges: Edges, live: set[int], depth: Mapping[str, int]
-) -> set[int]:
+def _closing(part: set[str], edges: Edges, live: set[int], depth: Mapping[str, int]) -> set[int]:
     """The edges of a cyclic part that close its cycles."""
     closes: set[int] = set()
     parts = [part]

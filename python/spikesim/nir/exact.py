@@ -206,4 +206,3 @@ def _same(part: Part, node: NirNode) -> bool:
         elif data.kind == "S" or not np.array_equal(data.array(np.float64), np.asarray(value)):
             return False
     return True
-

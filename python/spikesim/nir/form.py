@@ -223,7 +223,9 @@ def _check(node: Node) -> None:
             "layer's, which fold() does"
         )
     if node.kind not in _KNOWN:
-        raise UnsupportedError(f"{node.name}: {node.kind} is not supported by NIR; use a .spikesim bundle")
+        raise UnsupportedError(
+            f"{node.name}: {node.kind} is not supported by NIR; use a .spikesim bundle"
+        )
     if node.kind.endswith("pool2d"):
         _pool(node, "")
     elif node.kind.startswith("conv"):

@@ -143,7 +143,9 @@ class _Reader:
         self._keys(where, group, ("nodes", "edges"), ("metadata",))
         nodes, edges = group["nodes"], group["edges"]
         if not isinstance(nodes, dict) or not isinstance(edges, Dataset):
-            raise self.wrong(f"{where}: nodes and edges are of the wrong kind, expected a group and a dataset")
+            raise self.wrong(
+                f"{where}: nodes and edges are of the wrong kind, expected a group and a dataset"
+            )
         self.count += len(nodes)
         if self.count > MAX_NODES:
             raise self.wrong(f"the graph has {self.count} nodes, expected at most {MAX_NODES}")
@@ -154,7 +156,9 @@ class _Reader:
             full = prefix + name
             kind = self._type(full, node)
             if len(name.encode()) > MAX_TEXT:
-                raise self.wrong(f"a node's name has {len(name.encode())} bytes, expected at most {MAX_TEXT}")
+                raise self.wrong(
+                    f"a node's name has {len(name.encode())} bytes, expected at most {MAX_TEXT}"
+                )
             if kind == "NIRGraph":
                 entry[name], leave[name] = self.graph(node, f"{full}.", depth + 1)
                 continue
@@ -203,8 +207,12 @@ class _Reader:
         self._keys(f"node {full!r} ({kind})", node, must, (*may, "metadata"))
         metadata = node.get("metadata", {})
         fields = {name: item for name, item in node.items() if name not in ("type", "metadata")}
-        if not isinstance(metadata, dict) or not all(isinstance(f, Dataset) for f in fields.values()):
-            raise self.wrong(f"node {full!r}: groups and arrays are in each other's place, expected {kind}'s fields")
+        if not isinstance(metadata, dict) or not all(
+            isinstance(f, Dataset) for f in fields.values()
+        ):
+            raise self.wrong(
+                f"node {full!r}: groups and arrays are in each other's place, expected {kind}'s fields"
+            )
         return Part(full, kind, fields, self.tree, metadata)
 
     def _edges(
@@ -219,18 +227,26 @@ class _Reader:
         if edges.size and (len(shape) != 2 or shape[1] != 2):
             raise self.wrong(f"{where}: edges have shape {list(shape)}, expected (n, 2)")
         if len(self.edges) + shape[0] > MAX_EDGES:
-            raise self.wrong(f"the graph has {len(self.edges) + shape[0]} edges, expected at most {MAX_EDGES}")
+            raise self.wrong(
+                f"the graph has {len(self.edges) + shape[0]} edges, expected at most {MAX_EDGES}"
+            )
         names = edges.strings() if edges.size else []
         seen: set[tuple[str, str]] = set()
         for src, dst in zip(names[::2], names[1::2], strict=True):
             for name in (src, dst):
                 if name not in entry:
-                    raise self.wrong(f"{where}: edge ({src!r}, {dst!r}) has no node {name!r}, expected one of the graph's")
+                    raise self.wrong(
+                        f"{where}: edge ({src!r}, {dst!r}) has no node {name!r}, expected one of the graph's"
+                    )
             if (src, dst) in seen:
-                raise self.wrong(f"{where}: edge ({src!r}, {dst!r}) is there twice, expected it once")
+                raise self.wrong(
+                    f"{where}: edge ({src!r}, {dst!r}) is there twice, expected it once"
+                )
             seen.add((src, dst))
             if leave[src] in ends["Output"] or entry[dst] in ends["Input"]:
-                raise self.wrong(f"{where}: edge ({src!r}, {dst!r}) leaves the output or enters the input, expected neither")
+                raise self.wrong(
+                    f"{where}: edge ({src!r}, {dst!r}) leaves the output or enters the input, expected neither"
+                )
             self.edges.append((leave[src], entry[dst]))
 
 
@@ -259,7 +275,9 @@ def read(tree: Tree) -> Flat:
     if not isinstance(metadata, dict):
         raise reader.wrong("metadata is an array, expected a group")
     # The outermost graph's ends were read last but one another's order is that of the file.
-    shapes = {part.name: part.lengths("shape") for kind in reader.ends for part in reader.ends[kind]}
+    shapes = {
+        part.name: part.lengths("shape") for kind in reader.ends for part in reader.ends[kind]
+    }
     return Flat(reader.nodes, edges, start, end, shapes[start], shapes[end], metadata, tree.path)
 
 
@@ -267,7 +285,9 @@ def _without(reader: _Reader, nested: set[str]) -> list[tuple[str, str]]:
     """The edges with every nested input and output taken out: who feeds it feeds whom it feeds."""
     edges = dict.fromkeys(reader.edges)
     if len(edges) < len(reader.edges):
-        raise reader.wrong("an edge is there twice once nested graphs are written out, expected it once")
+        raise reader.wrong(
+            "an edge is there twice once nested graphs are written out, expected it once"
+        )
     into: dict[str, list[str]] = {name: [] for name in nested}
     out: dict[str, list[str]] = {name: [] for name in nested}
     for src, dst in edges:
@@ -289,16 +309,22 @@ def _without(reader: _Reader, nested: set[str]) -> list[tuple[str, str]]:
         while todo:
             made += 1
             if made > MAX_EDGES:
-                raise reader.wrong(f"nested graphs make more than {MAX_EDGES} edges, expected fewer")
+                raise reader.wrong(
+                    f"nested graphs make more than {MAX_EDGES} edges, expected fewer"
+                )
             at, path = todo.pop()
             if at not in nested:
                 if (src, at) in result:
-                    raise reader.wrong(f"edge ({src!r}, {at!r}) is there twice once nested graphs are written out, expected it once")
+                    raise reader.wrong(
+                        f"edge ({src!r}, {at!r}) is there twice once nested graphs are written out, expected it once"
+                    )
                 result[src, at] = None
                 continue
             for after in reversed(out[at]):
                 if after in path:
-                    raise reader.wrong(f"node {at!r} feeds itself through nothing, expected a node between")
+                    raise reader.wrong(
+                        f"node {at!r} feeds itself through nothing, expected a node between"
+                    )
                 todo.append((after, path | {after} if after in nested else path))
     return list(result)
 

@@ -52,9 +52,7 @@ def library() -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise MissingExtraError(
-            "nir: reading NIR needs h5py; install spikesim[nir]"
-        ) from error
+        raise MissingExtraError("nir: reading NIR needs h5py; install spikesim[nir]") from error
     return h5py
 
 
@@ -238,7 +236,9 @@ class Tree:
             path = f"{where}/{name}" if where else name
             if kind != h5l.TYPE_HARD:
                 what = {h5l.TYPE_SOFT: "a soft", h5l.TYPE_EXTERNAL: "an external"}
-                raise FormatError(f"{path} is {what.get(kind, 'an unknown kind of')} link, expected data")
+                raise FormatError(
+                    f"{path} is {what.get(kind, 'an unknown kind of')} link, expected data"
+                )
             found = h5o.open(group, raw)
             if isinstance(found, h5g.GroupID):
                 entries[name] = self._group(found, path, depth + 1)
@@ -286,7 +286,9 @@ class Tree:
         stored = int(found.get_storage_size())
         if layout.get_layout() != h5d.CHUNKED:
             if stored != declared or stored > self._bytes.size:
-                raise FormatError(f"{where} should have {declared} bytes, found {min(stored, self._bytes.size)}")
+                raise FormatError(
+                    f"{where} should have {declared} bytes, found {min(stored, self._bytes.size)}"
+                )
         else:
             for i in range(layout.get_nfilters()):
                 code = int(layout.get_filter(i)[0])
@@ -298,7 +300,9 @@ class Tree:
             chunk = math.prod(map(int, layout.get_chunk())) * itemsize
             declared = max(declared, chunk)
             if stored > self._bytes.size or declared > FREE_EACH + EACH_RATIO * stored:
-                raise FormatError(f"{where} would unpack {stored} bytes to {declared}, expected at most {EACH_RATIO} times")
+                raise FormatError(
+                    f"{where} would unpack {stored} bytes to {declared}, expected at most {EACH_RATIO} times"
+                )
             self._unpacked += declared
             if self._unpacked > FREE_BYTES + WHOLE_RATIO * self._bytes.size:
                 raise FormatError(
@@ -314,11 +318,13 @@ class Tree:
         offset, n = found.get_offset(), dataset.size
         if offset is None:
             if n * self._bytes.size > FREE_BYTES:
-                raise FormatError(f"{dataset.where} has strings in chunks, expected them in one piece")
+                raise FormatError(
+                    f"{dataset.where} has strings in chunks, expected them in one piece"
+                )
             return
-        each = int(found.get_storage_size()) // n
         self._bytes.seek(offset)
-        references = np.frombuffer(self._bytes.read(n * each), np.uint8).reshape(n, each)
+        raw = self._bytes.read(n * _REFERENCE)
+        references = np.frombuffer(raw, np.uint8).reshape(n, _REFERENCE)
         lengths = np.ascontiguousarray(references[:, :4]).view("<u4")
         if int(lengths.sum(dtype=np.uint64)) > self._bytes.size:
             raise FormatError(
@@ -326,6 +332,9 @@ class Tree:
                 f"expected no more than the file's {self._bytes.size}"
             )
 
+
+_REFERENCE = 16
+"""Bytes of a reference to a string; a file made for 32 bits has fewer and is refused."""
 
 _FILTERS = (1, 2)
 """HDF5's numbers of gzip and shuffle."""
@@ -344,7 +353,8 @@ def _type(stored: Any) -> tuple[str, int, str | None]:
 
     kind, size = stored.get_class(), int(stored.get_size())
     if kind == h5t.STRING:
-        return "S", size, None
+        # Of strings of any length the file holds a length and where in its heap they are.
+        return "S", _REFERENCE if stored.is_variable_str() else size, None
     if kind == h5t.INTEGER:
         if size in (1, 2, 4, 8) and stored.get_precision() == 8 * size:
             return ("u" if stored.get_sign() == h5t.SGN_NONE else "i"), size, None
@@ -374,7 +384,7 @@ def opened(path: str) -> Iterator[Tree]:
         raise FormatError(f"{path}: found no regular file, expected a NIR file")
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
-        tree = Tree(path, file, size)  # type: ignore[arg-type]
+        tree = Tree(path, file, size)
         try:
             yield tree
         finally:

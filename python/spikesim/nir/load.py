@@ -36,7 +36,7 @@ def load(path: str, options: NirOptions | None = None) -> Network:
             return _load(tree, options)
         except UnsupportedError as error:
             raise UnsupportedError(_placed(path, error)) from error
-        except (GraphError, ShapeError, TypeError) as error:
+        except (GraphError, ShapeError) as error:
             raise FormatError(_placed(path, error)) from error
 
 

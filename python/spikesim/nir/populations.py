@@ -199,7 +199,7 @@ class Population:
         if (2 * tau < dt).any():
             self.unsettled(
                 f"{self.part.name}: {tau_name} is {tau.min():g}, less than half a step of "
-                f"{dt:g}, and grows without bound with integration \"euler\"; expected another dt or "
+                f'{dt:g}, and grows without bound with integration "euler"; expected another dt or '
                 "integration: load with nir=NirOptions(dt=...)"
             )
         if self.choices.profile == "norse" and synapse:
@@ -237,5 +237,3 @@ class Population:
         if (bits < 0).any():
             return None
         return 1 - best * 2.0**-24, np.array(1.0)
-
-
