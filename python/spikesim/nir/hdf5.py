@@ -12,7 +12,7 @@ import io
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -21,11 +21,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from spikesim.errors import FormatError, MissingExtraError, SpikesimError
 
-MAX_DEPTH = 3 * 32 + 8
-"""Deepest nesting of groups: three to a nested graph ("nodes", its name, "metadata")."""
+MAX_DEPTH = 2 * 32 + 4
+"""Deepest nesting of groups: two to each of 32 nested graphs ("nodes" and its name), then a node
+and its metadata."""
+
+MAX_ENTRIES = 16_384
+"""Most entries of a group: there is none with more in a graph within its limits."""
 
 MAX_OBJECTS = 1 << 19
-"""Most groups and datasets: a node at its limit has fewer than 32."""
+"""Most groups and datasets in all: 32 to each of as many nodes."""
 
 MAX_AXES = 8
 FREE_BYTES = 16 << 20
@@ -98,7 +102,7 @@ class _Bytes:
         pass
 
 
-@dataclass
+@dataclass(slots=True)
 class Dataset:
     """An array or string of the file, checked but not read."""
 
@@ -109,7 +113,6 @@ class Dataset:
     kind: str
     """"f", "i", "u", "b" as NumPy's, or "S" for strings."""
     itemsize: int
-    _id: Any = field(repr=False)
     _tree: Tree = field(repr=False)
     _problem: str | None = field(repr=False)
     """Why it can't be read; said when it is."""
@@ -125,18 +128,15 @@ class Dataset:
             FormatError: It holds strings or nothing, or can't be read.
         """
         with self._tree.damage(self.where):
-            self._check()
+            found = self._open()
             if self.kind == "S" or self.shape is None:
                 raise FormatError(f"{self.where} is no array of numbers, expected one")
             from h5py import h5s
 
-            values = np.empty(self.shape, self._native() if self.kind == "b" else dtype)
+            values = np.empty(self.shape, found.dtype if self.kind == "b" else dtype)
             if values.size:
-                self._id.read(h5s.ALL, h5s.ALL, values)
+                found.read(h5s.ALL, h5s.ALL, values)
             return values.astype(dtype, copy=False)
-
-    def _native(self) -> Any:
-        return self._id.dtype
 
     def strings(self) -> list[str]:
         """Its strings, in C order.
@@ -145,11 +145,11 @@ class Dataset:
             FormatError: It holds something else, no UTF-8, or can't be read.
         """
         with self._tree.damage(self.where):
-            self._check()
+            found = self._open()
             if self.kind != "S" or self.shape is None:
                 raise FormatError(f"{self.where} is no text, expected some")
             h5py = library()
-            values = np.asarray(h5py.Dataset(self._id)[()], dtype=object).reshape(-1).tolist()
+            values = np.asarray(h5py.Dataset(found)[()], dtype=object).reshape(-1).tolist()
             return [v if isinstance(v, str) else bytes(v).decode("utf-8") for v in values]
 
     def text(self) -> str:
@@ -158,12 +158,13 @@ class Dataset:
             raise FormatError(f"{self._tree.path}: {self.where} is no single string, expected one")
         return self.strings()[0]
 
-    def _check(self) -> None:
+    def _open(self) -> Any:
+        """HDF5's own object; not kept, since a file may have very many."""
         if self._problem is not None:
             raise FormatError(f"{self.where} {self._problem}")
+        return self._tree.find(self.where)
 
 
-Entry = "Dataset | dict[str, Entry]"
 Group = dict[str, Any]
 """Groups as dictionaries of groups and datasets."""
 
@@ -191,6 +192,12 @@ class Tree:
         except BaseException:
             self.close()
             raise
+
+    def find(self, where: str) -> Any:
+        """The dataset at a path whose links were all checked."""
+        from h5py import h5o
+
+        return h5o.open(self._file.id, where.encode())
 
     def close(self) -> None:
         with contextlib.suppress(*_DAMAGE):
@@ -250,6 +257,10 @@ class Tree:
 
     def _count(self, more: int, where: str) -> None:
         self._objects += more
+        if more > MAX_ENTRIES:
+            raise FormatError(
+                f"{where or 'the file'} has {more} entries, expected at most {MAX_ENTRIES}"
+            )
         if self._objects > MAX_OBJECTS:
             raise FormatError(
                 f"{where or 'the file'} has {self._objects} entries, expected at most {MAX_OBJECTS}"
@@ -266,12 +277,12 @@ class Tree:
             raise FormatError(f"{where} has external storage, expected data in the file")
         space = found.get_space()
         if space.get_simple_extent_type() == h5s.NULL:
-            return Dataset(where, None, "f", 0, found, self, None)
+            return Dataset(where, None, "f", 0, self, None)
         shape = tuple(map(int, space.get_simple_extent_dims()))
         if len(shape) > MAX_AXES:
             raise FormatError(f"{where} has {len(shape)} axes, expected at most {MAX_AXES}")
         kind, itemsize, problem = _type(found.get_type())
-        dataset = Dataset(where, shape, kind, itemsize, found, self, problem)
+        dataset = Dataset(where, shape, kind, itemsize, self, problem)
         if problem is None:
             self._sizes(found, layout, dataset, itemsize)
         return dataset
@@ -390,5 +401,3 @@ def opened(path: str) -> Iterator[Tree]:
         finally:
             tree.close()
 
-
-Check = Callable[[str], None]
