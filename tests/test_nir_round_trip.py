@@ -74,8 +74,10 @@ def test_random_networks_come_back_exactly(case: Any, folder: Path) -> None:
         assert named in {node.name for node in net.nodes}, error
         kind = net.node(named).kind
         # What can be said must not be refused.
-        assert not sayable(net) or kind in ("avg_pool2d", "sum_pool2d", "adaptive_avg_pool2d") or (
-            kind.startswith("conv")
+        assert (
+            not sayable(net)
+            or kind in ("avg_pool2d", "sum_pool2d", "adaptive_avg_pool2d")
+            or (kind.startswith("conv"))
         )
         return
     assert_equal(net.fold(), again)
@@ -162,9 +164,7 @@ def test_nir_reads_what_it_can_say(case: Any, folder: Path) -> None:
     net = case[0].fold()
     path = saved(net, folder)
     convs = [node for node in net.nodes if node.kind.startswith("conv")]
-    strict = not any(
-        node.op.groups > 1 or len(set(node.op.weight.shape[2:])) > 1 for node in convs
-    )
+    strict = not any(node.op.groups > 1 or len(set(node.op.weight.shape[2:])) > 1 for node in convs)
     graph = nir.read(path, type_check=strict)
     for node in net.nodes:
         if node.kind in ("linear", "conv1d", "conv2d"):
@@ -188,7 +188,9 @@ def held_by_euler(theirs: Any, op: Any, shape: tuple[int, ...], dt: float) -> No
     """What Euler's method makes of the file is what the network has."""
     kind = type(theirs).__name__
     if kind == "Threshold":
-        np.testing.assert_allclose(theirs.threshold * full(op.gain, shape), full(op.v_threshold, shape))
+        np.testing.assert_allclose(
+            theirs.threshold * full(op.gain, shape), full(op.v_threshold, shape)
+        )
         return
     if kind in ("I", "IF"):
         np.testing.assert_allclose(theirs.r * dt, full(op.gain, shape))

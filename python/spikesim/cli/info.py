@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spikesim import knobs
-from spikesim.cli.output import Json, print_facts, print_json
+from spikesim.cli.output import Json, Nir, load_model, print_facts, print_json
 from spikesim.cli.version import version, version_of
 from spikesim.errors import UnsupportedError
 
@@ -25,15 +25,14 @@ def info(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL", help="A model to describe.")
     ] = None,
+    nir: Nir = None,
     json: Json = False,
 ) -> None:
     """Show CPU level, threads, versions and knobs; with a model, its layers and their rules."""
     report = _installation()
     net = None
     if model is not None:
-        import spikesim as ss
-
-        net = ss.load(model)
+        net = load_model(model, nir)
         report.update(_model(model, net))
     if json:
         print_json(report)
@@ -75,6 +74,8 @@ def _model(path: Path, net: Network) -> dict[str, Any]:
         "readout": net.readout,
         "dt": net.dt,
         "meta": dict(net.meta),
+        # Questions that a file leaves open: with any, the model can't be run.
+        "unsettled": list(net.unsettled),
         "layers": [
             {
                 "name": node.name,

@@ -400,4 +400,3 @@ def opened(path: str) -> Iterator[Tree]:
             yield tree
         finally:
             tree.close()
-
