@@ -14,6 +14,8 @@ from spikesim.cli.app import run
 from test_cli import answer, complaint
 from test_nir_damage import W, added, h5py, instead, plain
 
+pytestmark = pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption")
+
 INTEGRATORS = (("input", "fc"), ("fc", "new"), ("new", "lif"), ("lif", "output"))
 
 
@@ -52,8 +54,8 @@ def test_info(lif: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_run(lif: str, data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    report = answer(capsys, "run", lif, data, "--nir", "spikingjelly,reset=subtract,v0=zero")
-    net = ss.load(lif, nir=ss.NirOptions("spikingjelly", reset="subtract", v0="zero"))
+    report = answer(capsys, "run", lif, data, "--nir", "spikingjelly,dt=0.005,reset=subtract")
+    net = ss.load(lif, nir=ss.NirOptions("spikingjelly", dt=0.005, reset="subtract"))
     result = net.compile().run(np.ones((7, 2, 3), np.float32))
     assert report["spikes_per_sample"] == result.counts.spikes / 2
     assert report["spikes_per_sample"] > 0
@@ -80,7 +82,7 @@ def test_a_question_left_open_stops_a_run_and_nothing_else(
             lambda c=copy: c.save(tmp_path / "x.nir"),
             lambda c=copy: c.__reduce__(),
         ):
-            with pytest.raises(ss.errors.GraphError, match='"dt" .* or "one"'):
+            with pytest.raises(ss.errors.GraphError, match=r'"dt" .* or "one"'):
                 use()  # type: ignore[operator]
     assert answer(capsys, "run", integrate, data, "--nir", "nir,if_gain=one")["n"] == 2
 

@@ -8,20 +8,17 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 h5py = pytest.importorskip("h5py")
 
-import spikesim as ss
-from spikesim.errors import FormatError, SpikesimError, UnsupportedError
+import spikesim as ss  # noqa: E402
+from spikesim.errors import FormatError, SpikesimError, UnsupportedError  # noqa: E402
 
 SECONDS = 0.1
 """Of the processor: how long others keep it is not the reader's doing."""
@@ -374,7 +371,6 @@ def forged(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", BAD)
 def test_bad_file(name: str, tmp_path: Path) -> None:
     path = forged(name, tmp_path)
-    ss.NirOptions()
     size = path.stat().st_size
     seconds = []
     with watched(path) as opened:
@@ -444,90 +440,3 @@ def test_the_good_file_of_these_is_good(tmp_path: Path) -> None:
         node(nodes, "output", "Output", shape=np.array([3]))
         node(nodes, "if", "IF", r=np.ones(3), v_threshold=np.ones(3))
     assert [node.name for node in ss.load(tmp_path / "good.nir").nodes] == ["input", "g.if"]
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_a_file_cut_anywhere(own: bool, tmp_path: Path) -> None:
-    path = plain(tmp_path / "net.nir")
-    with h5py.File(path, "r") as old, h5py.File(tmp_path / "small.nir", "w") as file:
-        old.copy("node", file)
-        for name in ("lif", "fc/bias"):
-            del file["node/nodes"][name]
-        edges(("input", "fc"), ("fc", "output"))(file)
-        put("node/nodes/fc/type", "Linear")(file)
-    # Packed anew, without what was deleted.
-    with h5py.File(tmp_path / "small.nir", "r") as old, h5py.File(path, "w") as file:
-        old.copy("node", file)
-    whole_net = ss.load(path)
-    if own:
-        whole_net.save(path)
-    whole = path.read_bytes()
-    slowest, loaded = 0.0, 0
-    for length in range(len(whole)):
-        path.write_bytes(whole[:length])
-        before = time.process_time()
-        try:
-            net = ss.load(path)
-        except FormatError as error:
-            assert str(error).startswith(f"{path}: ")
-        else:
-            loaded += 1
-            for mine, theirs in zip(net.nodes, whole_net.nodes, strict=True):
-                assert mine.op == theirs.op
-        slowest = max(slowest, time.process_time() - before)
-    assert loaded < 16
-    assert slowest < SECONDS
-
-
-@settings(max_examples=200)
-@given(data=st.data())
-def test_a_changed_file_is_an_error_or_another_network(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("changed")
-    path = plain(folder / "net.nir")
-    if data.draw(st.booleans()):
-        ss.load(path).save(path)
-    changed = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(changed) - 1))
-        changed[at] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF, changed[at] ^ 1]))
-    path.write_bytes(changed)
-    with contextlib.suppress(FormatError, UnsupportedError):
-        ss.load(path).validate()
-
-
-def test_what_is_no_nir_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.nir"
-    with pytest.raises(FileNotFoundError):
-        ss.load(path)
-    path.mkdir()
-    with pytest.raises(FormatError, match=r"x\.nir: "):
-        ss.load(path)
-    path.rmdir()
-    for content in (b"", b"\x89HDF\r\n\x1a\n", b"PK\3\4", b"{}", b"\0" * 5000):
-        path.write_bytes(content)
-        with pytest.raises(FormatError, match=r"x\.nir: "):
-            ss.load(path)
-    # Whatever it is called, an HDF5 file is read as NIR.
-    assert len(ss.load(plain(tmp_path / "x.h5"))) == 3
-    with pytest.raises(ss.errors.InputError, match="for a file that is no NIR"):
-        ss.load(ss.data.digits_model(), nir=ss.NirOptions())
-
-
-def test_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = plain(tmp_path / "x.nir")
-    net = ss.load(path)
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    needed = "nir: reading NIR needs h5py; install spikesim\\[nir\\]"
-    with pytest.raises(ss.errors.MissingExtraError, match=needed):
-        ss.load(path)
-    with pytest.raises(ss.errors.MissingExtraError, match=needed):
-        net.save(path)
-
-
-def test_the_warning_is_one_even_where_much_is_assumed(tmp_path: Path) -> None:
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        ss.load(plain(tmp_path / "x.nir"))
-    assert [w.category for w in seen] == [ss.NirAssumption]

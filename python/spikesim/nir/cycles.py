@@ -111,7 +111,8 @@ def _closing(part: set[str], edges: Edges, live: set[int], depth: Mapping[str, i
             after += _cyclic(nodes - first, edges, inside - closes)
         parts = after
     raise UnsupportedError(
-        f"network: cycles nested more than {MAX_ROUNDS} deep are not supported; put a Delay into them"
+        f"network: cycles nested more than {MAX_ROUNDS} deep are not supported; put a Delay "
+        "into them"
     )
 
 

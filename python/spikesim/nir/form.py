@@ -341,7 +341,8 @@ def population(op: Neuron, shape: tuple[int, ...], dt: float) -> NirNode:
         fields["tau_mem" if cuba else "tau"], fields["r"] = decay(op.alpha_mem, op.gain)
         fields["v_leak"] = full(op.v_leak)
         if cuba:
-            assert op.alpha_syn is not None and op.w_in is not None
+            assert op.alpha_syn is not None
+            assert op.w_in is not None
             # i = a·(i + w·x) is i = a·i + (a·w)·x.
             after = full(op.alpha_syn) if op.synapse == "decay_after" else 1.0
             fields["tau_syn"], fields["w_in"] = decay(op.alpha_syn, full(op.w_in) * after)

@@ -211,7 +211,8 @@ class _Reader:
             isinstance(f, Dataset) for f in fields.values()
         ):
             raise self.wrong(
-                f"node {full!r}: groups and arrays are in each other's place, expected {kind}'s fields"
+                f"node {full!r}: groups and arrays are in each other's place, "
+                f"expected {kind}'s fields"
             )
         return Part(full, kind, fields, self.tree, metadata)
 
@@ -236,7 +237,8 @@ class _Reader:
             for name in (src, dst):
                 if name not in entry:
                     raise self.wrong(
-                        f"{where}: edge ({src!r}, {dst!r}) has no node {name!r}, expected one of the graph's"
+                        f"{where}: edge ({src!r}, {dst!r}) has no node {name!r}, "
+                        f"expected one of the graph's"
                     )
             if (src, dst) in seen:
                 raise self.wrong(
@@ -245,7 +247,8 @@ class _Reader:
             seen.add((src, dst))
             if leave[src] in ends["Output"] or entry[dst] in ends["Input"]:
                 raise self.wrong(
-                    f"{where}: edge ({src!r}, {dst!r}) leaves the output or enters the input, expected neither"
+                    f"{where}: edge ({src!r}, {dst!r}) leaves the output or enters "
+                    f"the input, expected neither"
                 )
             self.edges.append((leave[src], entry[dst]))
 
@@ -316,7 +319,8 @@ def _without(reader: _Reader, nested: set[str]) -> list[tuple[str, str]]:
             if at not in nested:
                 if (src, at) in result:
                     raise reader.wrong(
-                        f"edge ({src!r}, {at!r}) is there twice once nested graphs are written out, expected it once"
+                        f"edge ({src!r}, {at!r}) is there twice once nested graphs "
+                        f"are written out, expected it once"
                     )
                 result[src, at] = None
                 continue

@@ -312,7 +312,8 @@ class Tree:
             declared = max(declared, chunk)
             if stored > self._bytes.size or declared > FREE_EACH + EACH_RATIO * stored:
                 raise FormatError(
-                    f"{where} would unpack {stored} bytes to {declared}, expected at most {EACH_RATIO} times"
+                    f"{where} would unpack {stored} bytes to {declared}, expected at "
+                    f"most {EACH_RATIO} times"
                 )
             self._unpacked += declared
             if self._unpacked > FREE_BYTES + WHOLE_RATIO * self._bytes.size:
