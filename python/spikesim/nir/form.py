@@ -273,27 +273,26 @@ def _unsaid(node: Node, what: str) -> UnsupportedError:
 
 def _padding(node: Node) -> Any:
     """A convolution's padding as NIR says it: the same on both sides, or "same"."""
-    op: Any = node.op
     one = node.kind == "conv1d"
-    sides = [op.padding] if one else list(op.padding)
+    sides, strides, dilations = (node.spec[name] for name in ("padding", "stride", "dilation"))
     if all(before == after for before, after in sides):
         values = _ints([before for before, _ in sides])
         return values[0] if one else values
-    weight = node.array_shapes["weight"]
-    strides, dilations = ([op.stride], [op.dilation]) if one else (op.stride, op.dilation)
-    totals = [d * (k - 1) for d, k in zip(dilations, weight[2:], strict=True)]
-    same = [(total // 2, total - total // 2) for total in totals]
-    if all(s == 1 for s in strides) and [tuple(side) for side in sides] == same:
+    kernel = node.array_shapes["weight"][2:]
+    totals = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]
+    same = [[total // 2, total - total // 2] for total in totals]
+    if all(s == 1 for s in strides) and sides == same:
         return "same"
-    raise _unsaid(node, f"padding {op.padding}, which differs on two sides,")
+    raise _unsaid(node, f"padding {sides}, which differs on two sides,")
 
 
 def _layer(node: Node, name: str, weights: bool) -> NirNode:
-    op: Any = node.op if weights or node.kind != "linear" else None
+    """Linear or Conv; the operation, a copy of the weights, is made only if they are asked for."""
     shapes = node.array_shapes
     fields: dict[str, Any] = {}
     conv = node.kind != "linear"
     if weights:
+        op: Any = node.op
         fields["weight"] = op.weight
         if conv or op.bias is not None:
             none = np.zeros(shapes["weight"][0], np.float32)
@@ -302,8 +301,9 @@ def _layer(node: Node, name: str, weights: bool) -> NirNode:
         return NirNode(name, "Affine" if "bias" in shapes else "Linear", fields)
     one = node.kind == "conv1d"
     for key in ("stride", "dilation"):
-        fields[key] = _ints(getattr(op, key))
-    fields["groups"] = _ints(op.groups)
+        values = _ints(node.spec[key])
+        fields[key] = values[0] if one else values
+    fields["groups"] = _ints(node.spec["groups"])
     fields["padding"] = _padding(node)
     fields["input_shape"] = _ints(node.in_shape[1] if one else node.in_shape[1:])
     return NirNode(name, "Conv1d" if one else "Conv2d", fields)
