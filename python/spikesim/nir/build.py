@@ -144,9 +144,6 @@ class Builder:
             return (None, None, None)
         if part.type == "Flatten" and part.has("input_type"):
             return part.lengths("input_type")
-        arrays = [f.shape for f in part.fields.values() if f.shape is not None and f.size > 1]
-        if part.type in POPULATIONS | {"Scale", "Delay"} and arrays:
-            return max(arrays, key=len)
         return None
 
     def _stray_for(self, name: str, shape: tuple[int, ...]) -> int | None:
