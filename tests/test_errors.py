@@ -416,8 +416,8 @@ UNSUPPORTED: list[tuple[str, Build]] = [
         )
     ],
     (
-        "reading and writing NIR is not supported; a later version will",
-        built(lambda n: n.save("x.nir")),
+        "bad: concat is not supported by NIR; use a .spikesim bundle",
+        built(lambda n: (n.add(ss.Concat(), "bad", ["input"]), n.save("x.nir"))),
     ),
 ]
 

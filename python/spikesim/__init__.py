@@ -46,14 +46,17 @@ from spikesim.ops import (
 )
 
 if TYPE_CHECKING:
-    from spikesim import conformance, convert, data, energy, models, reference, train
+    from spikesim import conformance, convert, data, energy, models, nir, reference, train
     from spikesim.convert import from_torch
+    from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
 
 # What is imported when it is first asked for: name -> module that has it (or is it).
 _LAZY = {
     "Counts": "spikesim.result",
+    "NirAssumption": "spikesim.nir",
+    "NirOptions": "spikesim.nir",
     "Result": "spikesim.result",
     "Simulator": "spikesim.simulator",
     "SpikeRaster": "spikesim.result",
@@ -63,6 +66,7 @@ _LAZY = {
     "energy": "spikesim.energy",
     "from_torch": "spikesim.convert",
     "models": "spikesim.models",
+    "nir": "spikesim.nir",
     "reference": "spikesim.reference",
     "simulator": "spikesim.simulator",
     "train": "spikesim.train",
@@ -91,6 +95,8 @@ __all__ = [
     "Linear",
     "Network",
     "Neuron",
+    "NirAssumption",
+    "NirOptions",
     "Node",
     "Result",
     "Scale",
@@ -110,6 +116,7 @@ __all__ = [
     "from_torch",
     "load",
     "models",
+    "nir",
     "ops",
     "reference",
     "train",

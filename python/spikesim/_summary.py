@@ -32,7 +32,18 @@ def table(net: Network) -> str:
         for name, kind, shape, parameters, note in rows
     ]
     rule = "─" * max(len(line) for line in lines)
-    return "\n".join([lines[0], rule, *lines[1:], rule, _totals(net, nodes)])
+    return "\n".join([lines[0], rule, *lines[1:], rule, _totals(net, nodes), *_open(net)])
+
+
+def _open(net: Network) -> list[str]:
+    """What the file that the network came from did not say."""
+    lines = []
+    account = net.meta.get("nir")
+    assumed = account.get("assumed") if isinstance(account, dict) else None
+    if isinstance(account, dict) and isinstance(assumed, dict) and assumed:
+        taken = ", ".join(f"{name} {value}" for name, value in assumed.items())
+        lines.append(f"not in the NIR file, assumed (profile {account.get('profile')}): {taken}")
+    return lines + [f"not known: {question}" for question in net.unsettled]
 
 
 def _totals(net: Network, nodes: tuple[Node, ...]) -> str:

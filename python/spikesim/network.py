@@ -3,90 +3,35 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
-import math
 import os
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from spikesim import _core
+from spikesim._nodes import (
+    Edge,
+    Node,
+    Source,
+    checked_integer,
+    checked_shape,
+    checked_source,
+    checked_text,
+    dumps,
+    listed,
+)
 from spikesim._summary import table
-from spikesim.errors import GraphError
-from spikesim.ops import Neuron, Op, from_spec
+from spikesim.errors import GraphError, InputError
+from spikesim.ops import Neuron, Op
 
 if TYPE_CHECKING:
+    from spikesim.nir import NirOptions
     from spikesim.simulator import Simulator
-
-Source = str | tuple[str, int]
-"""A node's name, or (name, delay in steps)."""
 
 FilePath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-_Text = TypeVar("_Text", bound=str | None)
-
-
-class Edge(NamedTuple):
-    """A connection; what it carries arrives `delay` steps later."""
-
-    src: str
-    dst: str
-    delay: int
-
-
-class Node:
-    """A node of a network: what it does and the shapes of its values.
-
-    Attributes:
-        name: Its name.
-        kind: What it does, as "conv2d" or "neuron".
-        in_shape: Shape of the sum of its inputs (of the first one for "concat"), one sample at
-            one step.
-        shape: Shape of its output.
-    """
-
-    __slots__ = ("__weakref__", "_graph", "_op", "_spec", "in_shape", "kind", "name", "shape")
-
-    def __init__(
-        self, graph: _core.Graph, name: str, spec: str, in_shape: list[int], shape: list[int]
-    ) -> None:
-        self._graph = graph
-        self._spec: dict[str, Any] = json.loads(spec)
-        self._op: weakref.ref[Op] | None = None
-        self.name = name
-        self.kind: str = self._spec["kind"]
-        self.in_shape = tuple(in_shape)
-        self.shape = tuple(shape)
-
-    @property
-    def op(self) -> Op:
-        """The operation, with read-only copies of its arrays. `add` takes it as it is."""
-        op = None if self._op is None else self._op()
-        if op is None:
-            arrays = self._graph.arrays(self.name)
-            for array in arrays.values():
-                array.flags.writeable = False
-            op = from_spec(self._spec, arrays)
-            # Weights are held by the network; a copy lives only as long as somebody uses it.
-            self._op = weakref.ref(op)
-        return op
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights and biases; of a neuron, those of its parameters that are arrays."""
-        shapes = [shape for _, shape in self._graph.array_shapes(self.name)]
-        return sum(math.prod(shape) for shape in shapes if shape)
-
-    @property
-    def semantics(self) -> str:
-        """What a neuron does, in a line; empty for other kinds."""
-        op = self.op if self.kind == "neuron" else None
-        return op.describe() if isinstance(op, Neuron) else ""
-
-    def __repr__(self) -> str:
-        return f"<Node {self.name!r}: {self.kind} {self.in_shape} -> {self.shape}>"
+__all__ = ["Edge", "FilePath", "Network", "Node", "load"]
 
 
 class Network:
@@ -99,6 +44,10 @@ class Network:
             `(channels, length)` or `(channels, rows, columns)`.
         dt: Length of a step in seconds, where it is known; only carried along.
         meta: What else belongs to the network (labels, preprocessing, source): JSON values.
+
+    Attributes:
+        meta: As above, to read and to change.
+        unsettled: What a file left open and a run would depend on; see `runnable`.
 
     Raises:
         GraphError: `dt` is not above 0.
@@ -118,7 +67,7 @@ class Network:
         ((4,), 'count')
     """
 
-    __slots__ = ("__weakref__", "_graph", "_nodes", "meta")
+    __slots__ = ("__weakref__", "_graph", "_nodes", "meta", "unsettled")
 
     def __init__(
         self,
@@ -126,18 +75,21 @@ class Network:
         dt: float | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> None:
-        shape = [_integer("network", "input_shape", n) for n in _sequence(input_shape)]
+        shape = [checked_integer("network", "input_shape", n) for n in checked_shape(input_shape)]
         self._graph = _core.Graph(shape)
         self._nodes: dict[str, Node] = {}
+        self.unsettled: tuple[str, ...] = ()
         self.meta: dict[str, Any] = dict(meta or {})
         if dt is not None:
             self.dt = dt
 
     @classmethod
-    def _of(cls, graph: _core.Graph) -> Network:
+    def _of(cls, graph: _core.Graph, like: Network | None = None) -> Network:
+        """The network of `graph`; what the graph does not hold is that of `like`."""
         net = cls.__new__(cls)
         net._graph = graph
         net._nodes = {}
+        net.unsettled = () if like is None else like.unsettled
         net.meta = json.loads(graph.meta_json)
         return net
 
@@ -179,11 +131,11 @@ class Network:
             name = self._free_name(op)
         elif not isinstance(name, str):
             raise TypeError(f"add: name is {name!r}, expected a string")
-        _text("add", name)
-        sources = [_source(name, source) for source in _sources(inputs)]
+        checked_text("add", name)
+        sources = [checked_source(name, source) for source in listed(inputs)]
         if inputs is not None and not sources:
             raise GraphError(f"{name}: inputs is empty, expected at least one; None: the last node")
-        spec = _dumps(name, op.spec(), around=2)
+        spec = dumps(name, op.spec(), around=2)
         names, delays = [src for src, _ in sources], [delay for _, delay in sources]
         self._graph.add(name, spec, op.arrays(), names, delays)
         return name
@@ -210,8 +162,8 @@ class Network:
             Edge(src='if', dst='fc', delay=1)
         """
         for name in (src, dst):
-            _text("connect", name)
-        self._graph.connect(src, dst, _integer("connect", "delay", delay))
+            checked_text("connect", name)
+        self._graph.connect(src, dst, checked_integer("connect", "delay", delay))
 
     @property
     def output(self) -> str:
@@ -220,7 +172,7 @@ class Network:
 
     @output.setter
     def output(self, name: str) -> None:
-        self._graph.set_output(_text("output", name))
+        self._graph.set_output(checked_text("output", name))
 
     @property
     def readout(self) -> str:
@@ -231,7 +183,7 @@ class Network:
 
     @readout.setter
     def readout(self, name: str | None) -> None:
-        self._graph.set_readout(_text("readout", name))
+        self._graph.set_readout(checked_text("readout", name))
 
     @property
     def dt(self) -> float | None:
@@ -256,7 +208,7 @@ class Network:
         Raises:
             GraphError: There is none.
         """
-        row = self._graph.node(_text("network", name))
+        row = self._graph.node(checked_text("network", name))
         return self._nodes.get(name) or Node(self._graph, *row)
 
     @property
@@ -282,6 +234,21 @@ class Network:
         """
         self._graph.validate()
 
+    def runnable(self) -> None:
+        """Checks that a run has a meaning: `validate`, and that no question is left open.
+
+        A file can leave one open that no default answers: what a step of a NIR `IF` adds. Such a
+        network can be looked at, but neither run nor saved; `unsettled` lists the questions.
+
+        Raises:
+            GraphError: It is not valid, or something is unsettled.
+        """
+        self.validate()
+        if self.unsettled:
+            more = len(self.unsettled) - 1
+            also = f" (and {more} more such questions)" if more else ""
+            raise GraphError(self.unsettled[0] + also)
+
     def fold(self) -> Network:
         """The same network with BatchNorm folded into the Linear or Conv directly before it.
 
@@ -294,7 +261,7 @@ class Network:
         Raises:
             GraphError: Folded weights that float32 can't hold.
         """
-        net = Network._of(self._graph.fold())
+        net = Network._of(self._graph.fold(), self)
         net.meta = copy.deepcopy(self.meta)
         return net
 
@@ -305,29 +272,39 @@ class Network:
     __copy__ = copy
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
-        net = Network._of(self._graph.clone())
+        net = Network._of(self._graph.clone(), self)
         net.meta = copy.deepcopy(self.meta, memo)
         return net
 
     def __reduce__(self) -> tuple[Any, tuple[bytes]]:
         # Pickled as a bundle, so that a process that was spawned can have it; read like one.
-        self._graph.set_meta_json(_dumps("meta", self.meta))
+        self.runnable()
+        self._graph.set_meta_json(dumps("meta", self.meta))
         return _from_bytes, (self._graph.to_bytes(),)
 
     def save(self, path: FilePath) -> None:
-        """Writes a `.spikesim` bundle; a file that is there is replaced at once or not at all.
+        """Writes a file; one that is there is replaced at once or not at all.
 
         Args:
-            path: Where; the extension says the format.
+            path: Where; the extension says the format: `.spikesim`, a bundle, which holds every
+                network, or `.nir`, which needs `spikesim[nir]`.
 
         Raises:
             FormatError: An extension that is not known.
-            GraphError: The network is not valid, or `meta` is not JSON or nests too deep.
+            GraphError: The network is not valid or has something `unsettled`, or `meta` is not
+                JSON or nests too deep.
+            MissingExtraError: The format needs a library that is not installed.
             OSError: The file can't be written.
-            UnsupportedError: NIR.
+            UnsupportedError: The format has no words for a node; the message names it.
         """
-        self._graph.set_meta_json(_dumps("meta", self.meta))
-        self._graph.save(os.fsdecode(path))
+        self.runnable()
+        self._graph.set_meta_json(dumps("meta", self.meta))
+        place = os.fsdecode(path)
+        other = _OTHER_FORMATS.get(os.path.splitext(place)[1].lower())
+        if other is None:
+            self._graph.save(place)
+        else:
+            importlib.import_module(other).save(self, place)
 
     def compile(
         self, precision: str = "f32", threads: int | None = None, level: str | None = None
@@ -343,10 +320,11 @@ class Network:
             A simulator; later changes of the network do not reach it.
 
         Raises:
-            GraphError: The network is not valid.
+            GraphError: The network is not valid, or something is `unsettled`.
         """
         from spikesim.simulator import compile_network
 
+        self.runnable()
         return compile_network(self, precision, threads, level)
 
     def _free_name(self, op: Op) -> str:
@@ -369,120 +347,54 @@ class Network:
         return f"<Network {self.input_shape} -> {self.output_shape}, {len(self)} nodes>"
 
 
-def load(path: FilePath) -> Network:
+# Formats other than the core's own, by extension, and the module that reads and writes each. They
+# make networks, so they stand after this module, and need libraries that not everybody has: they
+# are looked up when a file asks for them.
+_OTHER_FORMATS = {".nir": "spikesim.nir"}
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def load(path: FilePath, nir: NirOptions | None = None) -> Network:
     """Reads a network from a file.
 
     Args:
-        path: A `.spikesim` bundle.
+        path: A `.spikesim` bundle or a NIR file (`.nir`, or any HDF5), which needs
+            `spikesim[nir]`.
+        nir: What to take for what a NIR file does not say; default: what NIR's text says, as far
+            as it says anything.
 
     Returns:
         The network.
 
     Raises:
-        FormatError: The file is no bundle, or a damaged one.
+        FormatError: The file is neither, or a damaged one.
+        InputError: `nir` for a file that is no NIR.
+        MissingExtraError: The format needs a library that is not installed.
         OSError: It can't be read.
-        UnsupportedError: NIR.
+        UnsupportedError: It holds something that has no rule here; the message names it.
+
+    Warns:
+        NirAssumption: The file does not say something that a run depends on.
     """
-    return Network._of(_core.Graph.load(os.fsdecode(path)))
+    place = os.fsdecode(path)
+    other = _other_format(place)
+    if other is not None:
+        net: Network = importlib.import_module(other).load(place, nir)
+        return net
+    if nir is not None:
+        raise InputError(f"{place}: nir is given for a file that is no NIR, expected None")
+    return Network._of(_core.Graph.load(place))
+
+
+def _other_format(place: str) -> str | None:
+    """The module for the file, told by its first bytes or else its extension."""
+    if os.path.isfile(place):
+        with open(place, "rb") as file:
+            if file.read(len(_HDF5)) == _HDF5:
+                return _OTHER_FORMATS[".nir"]
+        return _OTHER_FORMATS.get(os.path.splitext(place)[1].lower())
+    return None
 
 
 def _from_bytes(bundle: bytes) -> Network:
     return Network._of(_core.Graph.from_bytes(bundle))
-
-
-def _sequence(shape: Any) -> Sequence[Any]:
-    if isinstance(shape, str) or not isinstance(shape, Sequence | np.ndarray):
-        raise TypeError(f"network: input_shape is {shape!r}, expected a sequence of integers")
-    return tuple(shape)
-
-
-def _integer(place: str, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{place}: {name} is {value!r}, expected an integer")
-    if not 0 <= value < 2**63:
-        raise GraphError(f"{place}: {name} is {value}, expected at least 0 and no absurd number")
-    return int(value)
-
-
-def _sources(inputs: Source | Sequence[Source] | None) -> list[Source]:
-    if inputs is None:
-        return []
-    if isinstance(inputs, str) or _is_delayed(inputs):
-        return [inputs]  # type: ignore[list-item]  # told apart above
-    return list(inputs)  # type: ignore[arg-type]
-
-
-def _is_delayed(inputs: Any) -> bool:
-    """Whether this is (name, delay) and not a list of names."""
-    pair = isinstance(inputs, tuple) and len(inputs) == 2
-    return pair and isinstance(inputs[0], str) and isinstance(inputs[1], int | np.integer)
-
-
-def _source(place: str, source: Any) -> tuple[str, int]:
-    if isinstance(source, str):
-        return _text(place, source), 0
-    if _is_delayed(source):
-        return _text(place, source[0]), _integer(place, "delay", source[1])
-    raise TypeError(f"{place}: an input is {source!r}, expected a name or (name, delay)")
-
-
-_MAX_DEPTH = 64
-"""Deepest nesting of a file's header."""
-
-
-def _dumps(place: str, value: Any, around: int = 1) -> str:
-    """`value` as JSON; NumPy's numbers and arrays are taken as what they hold. In a file there
-    are `around` levels around it."""
-    try:
-        text = json.dumps(value, allow_nan=False, default=_plain)
-        # What a reader would not get back as it was: see the two functions.
-        level = [json.loads(text, parse_int=_word, object_pairs_hook=_once)]
-        for _ in range(_MAX_DEPTH - around + 1):
-            level = [inner for outer in level for inner in _inside(outer)]
-        if level:
-            raise RecursionError
-    except (TypeError, ValueError) as error:
-        raise GraphError(f"{place}: meta is no JSON ({error}), expected JSON values") from error
-    except RecursionError as error:
-        problem = f"meta is nested too deep, expected at most {_MAX_DEPTH - 2 * around + 1} levels"
-        raise GraphError(f"{place}: {problem}") from error
-    return text
-
-
-def _word(digits: str) -> int:
-    """An integer that a file holds exactly; larger ones become floats in most readers."""
-    number = int(digits)
-    if not -(2**63) <= number < 2**64:
-        raise ValueError(f"the integer {digits} takes more than 64 bits")
-    return number
-
-
-def _inside(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Keys that differ only as Python's, as 1 and "1"."""
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
-    return dict(pairs)
-
-
-def _text(place: str, text: _Text) -> _Text:
-    """`text`, unless it is a string that is no Unicode text: one with a lone surrogate."""
-    try:
-        if isinstance(text, str):
-            text.encode()
-    except UnicodeEncodeError as error:
-        # ascii: not every terminal or log can take the message otherwise.
-        problem = f"the name {text!a} has a lone surrogate, expected Unicode text"
-        raise GraphError(f"{place}: {problem}") from error
-    return text
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} {value!r}")

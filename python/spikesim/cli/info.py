@@ -11,7 +11,7 @@ import typer
 
 from spikesim import knobs
 from spikesim.cli import conformance as with_library
-from spikesim.cli.output import Json, print_facts, print_json
+from spikesim.cli.output import Json, Nir, load_model, print_facts, print_json
 from spikesim.cli.version import version, version_of
 from spikesim.errors import UnsupportedError
 
@@ -26,6 +26,7 @@ def info(
     model: Annotated[
         Path | None, typer.Argument(metavar="MODEL", help="A model to describe.")
     ] = None,
+    nir: Nir = None,
     conformance: with_library.Asked = False,
     against: with_library.Against = None,
     traces_of: with_library.TracesOf = None,
@@ -41,9 +42,7 @@ def info(
     report = _installation()
     net = None
     if model is not None:
-        import spikesim as ss
-
-        net = ss.load(model)
+        net = load_model(model, nir)
         report.update(_model(model, net))
     options = with_library.Options(against, traces_of, steps, samples, seed)
     found = options.check(conformance, net)
@@ -91,6 +90,8 @@ def _model(path: Path, net: Network) -> dict[str, Any]:
         "readout": net.readout,
         "dt": net.dt,
         "meta": dict(net.meta),
+        # Questions that a file leaves open: with any, the model can't be run.
+        "unsettled": list(net.unsettled),
         "layers": [
             {
                 "name": node.name,

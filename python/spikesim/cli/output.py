@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from spikesim.network import Network
 
 #: Every verb's ``--json``.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -68,3 +74,33 @@ def joules(value: float) -> str:
         if value * factor >= 1:
             return f"{value * factor:.3g} {unit}"
     return f"{value * 1e12:.3g} pJ"
+
+
+#: What to take for what a NIR file does not say.
+Nir = Annotated[
+    str | None,
+    typer.Option(
+        "--nir",
+        metavar="PROFILE[,key=value…]",
+        help="What a NIR file does not say: nir, snntorch, spikingjelly, norse, sinabs or nengo, "
+        "then options, as in norse,dt=0.002.",
+    ),
+]
+
+
+def load_model(model: Path, nir: str | None) -> Network:
+    """The network in a file; what was assumed about it is a line on stderr."""
+    import spikesim as ss
+
+    options = None if nir is None else ss.NirOptions.parse(nir)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        net = ss.load(model, nir=options)
+    for warning in caught:
+        if isinstance(warning.message, ss.NirAssumption):
+            print(f"spikesim: {warning.message}", file=sys.stderr)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return net

@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from spikesim.cli.output import Json, joules, print_facts, print_json, steps
+from spikesim.cli.output import Json, Nir, joules, load_model, print_facts, print_json, steps
 from spikesim.errors import FormatError, InputError, ShapeError
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ BATCH = 256
 
 
 def run(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .spikesim bundle.")],
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="A .spikesim bundle or a NIR file.")
+    ],
     data: Annotated[
         str,
         typer.Argument(metavar="DATA", help="A data set's name (digits, mnist) or a .npz file."),
@@ -49,10 +51,10 @@ def run(
     energy: Annotated[
         str | None, typer.Option(help="Energy profile (horowitz45-fp32, or a .toml).")
     ] = None,
+    nir: Nir = None,
     json: Json = False,
 ) -> None:
     """Run a model on data, with the preprocessing that the model asks for."""
-    import spikesim as ss
     from spikesim import data as datasets
     from spikesim.energy import leaky_layers, load_profile
     from spikesim.energy import report as price
@@ -62,7 +64,7 @@ def run(
         load_profile(energy)
     if out is not None:
         _writable(out)
-    net = ss.load(model)
+    net = load_model(model, nir)
     samples = datasets.load(data, split)
     arranged = _layout(layout or samples.layout, samples, net)
     labels = _labels(samples, arranged)

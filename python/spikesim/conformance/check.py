@@ -45,7 +45,8 @@ def check(
             by what the fields mean, and torch's own layers. A path of a `.npz`: traces recorded
             from a library. A torch module, whose neurons are found by the names of
             `module.named_modules()`: it is run from its start and left as it was. None: the
-            library that each population's `meta` names, else "torch".
+            library that each population's `meta` names, the profile as which a NIR file was read,
+            else "torch".
         x: The input, as in `Simulator.run`; None: seeded rasters, scaled until the populations
             fire. Traces have their own.
         n_steps: Number of steps; 32 for seeded rasters.
@@ -117,8 +118,12 @@ def _library(net: Network, against: str | None) -> tuple[Runner, str, str | None
         ) from error
     from spikesim.conformance import cells, rebuild
 
+    # What a NIR file was read as: its exporting library's own network.
+    read_as = net.meta.get("nir")
+    profile = read_as.get("profile") if isinstance(read_as, dict) else None
+
     def named(_: str, op: Neuron) -> str:
-        noted = op.meta.get("library")
+        noted = op.meta.get("library", profile)
         return noted if noted in cells.LIBRARIES else PLAIN
 
     choose = named if against is None else (lambda _, op: against)

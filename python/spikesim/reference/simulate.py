@@ -39,7 +39,7 @@ def simulate(
     for name in wanted:
         if name not in _RECORDS:
             raise InputError(f"reference: record has {name!r}, expected some of {_RECORDS}")
-    net.validate()
+    net.runnable()
     values, constant, steps, samples = prepare(x, tuple(net.input_shape), n_steps, layout)
     where = _device(device)
     with plain_arithmetic():

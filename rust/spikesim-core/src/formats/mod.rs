@@ -70,6 +70,6 @@ fn unexpected(path: &Path, found: &str) -> Error {
 }
 
 fn nir(path: &Path) -> Error {
-    let advice = "a later version will; use a .spikesim bundle";
+    let advice = "the Python package has it: spikesim.load, Network.save";
     Error::unsupported(path.display().to_string(), "reading and writing NIR", advice)
 }
