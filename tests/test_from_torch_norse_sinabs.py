@@ -19,6 +19,7 @@ from norse.torch.module.exp_filter import ExpFilter  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
+from engines import Engine, Reference  # noqa: E402
 from libraries import assert_equal, assert_within_margin  # noqa: E402
 from norse_sinabs import run_norse, run_sinabs  # noqa: E402
 from test_from_torch import raster, set_weights  # noqa: E402
@@ -336,3 +337,44 @@ def test_sinabs_sizes_of_squeezed_layers():
     two[3].num_timesteps = 10
     with pytest.raises(ss.errors.UnsupportedError, match="3: num_timesteps is 10 while that of 1"):
         ss.from_torch(two, (4,))
+
+
+class NorseLoop(nn.Module):
+    """The usual form: states begin as None and go from one iteration to the next."""
+
+    def __init__(self, container: bool, steps: int | None) -> None:
+        super().__init__()
+        self.container, self.steps = container, steps
+        layers = nn.Linear(6, 8), norse.LIFCell(), nn.Linear(8, 4), norse.LIFBoxCell()
+        self.fc1, self.lif1, self.fc2, self.lif2 = layers
+        self.net = norse.SequentialState(*layers)
+
+    def forward(self, x: Any) -> Any:
+        s1 = s2 = s = None
+        record = []
+        for t in range(self.steps or x.shape[0]):
+            now = x if self.steps else x[t]
+            if self.container:
+                z, s = self.net(now, s)
+            else:
+                z, s1 = self.lif1(self.fc1(now), s1)
+                z, s2 = self.lif2(self.fc2(z), s2)
+            record.append(z)
+        return torch.stack(record)
+
+
+@pytest.mark.parametrize("container", [False, True])
+@pytest.mark.parametrize("constant", [False, True])
+def test_norse_in_a_loop_over_time(container: bool, constant: bool):
+    torch.manual_seed(3)
+    model = NorseLoop(container, 7 if constant else None).eval()
+    for parameter in model.parameters():
+        parameter.data = torch.round(parameter.data.abs() * 8192) / 256
+    x = torch.randint(0, 5, (3, 6) if constant else (7, 3, 6)).float()
+    with torch.no_grad():
+        out = model(x).numpy()
+    assert out.any()
+    net = ss.from_torch(model, (6,), n_steps=None if constant else 7)
+    for make in (Reference, Engine):
+        got = make(net).run(x.numpy(), 7 if constant else None)
+        np.testing.assert_array_equal(got.spikes[net.output], out)

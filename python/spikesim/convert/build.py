@@ -55,6 +55,8 @@ class Builder:
         # What neurons were given as a state, the neuron and which of its states; held, so that
         # ids stay theirs.
         self.states: dict[int, tuple[Any, str, str]] = {}
+        # The errors for cells that start anew in every step, unless forward loops over time.
+        self.anew: list[UnsupportedError] = []
         # The modules whose forward was traced, by path.
         self.traced: list[tuple[str, nn.Module]] = []
         # How many populations there are.

@@ -218,11 +218,15 @@ def claim(walker: Walker, module: nn.Module, path: str, state: Any, *, starts: b
     if state is None or absent:
         if starts or walker.builder.root is module:
             return
-        raise UnsupportedError(
-            f"{path}: {type(module).__name__} is called without a state, so that it starts anew at "
-            "every step, expected the state of the step before; pass it on through forward's "
-            "arguments or put the layers into a SequentialState"
+        # In a loop over time that is right for the first step; whether there is one shows later.
+        walker.builder.anew.append(
+            UnsupportedError(
+                f"{path}: {type(module).__name__} is called without a state, so that it starts "
+                "anew at every step, expected the state of the step before; pass it on through "
+                "forward's arguments or put the layers into a SequentialState"
+            )
         )
+        return
     if isinstance(state, State):
         walker.builder.claim_state(state, path)
         return

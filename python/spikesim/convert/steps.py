@@ -92,7 +92,7 @@ class Calls:
         if self._key(at_step(entry, None)) != first.input or step not in (None, first.calls):
             raise self._refused(path, module, "on another input", GIVE_OWN)
         states = [item for item in flat(own) if item is not None]
-        before = list(flat(first.result))
+        before = [item for item in flat(first.result) if item is not None]
         late = at_step(before, first.calls - 1)
         if states and states != late[len(late) - len(states) :]:
             raise self._refused(

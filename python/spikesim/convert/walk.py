@@ -52,6 +52,8 @@ def convert(
             f"{where}: forward makes {count} steps of an input with {n_steps}, expected one call "
             "of each neuron for every step"
         )
+    if count == 1 and n_steps is None and builder.anew:
+        raise builder.anew[0]
     check_order(builder, result)
     chosen, over_time = output(builder, where, result, readout, count)
     source: dict[str, Any] = {"format": "torch", "module": where}
