@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 import spikesim.errors
 from spikesim.convert import registry
 from spikesim.convert.plain import check_plain, unwrapped, wrapped
-from spikesim.convert.symbols import SYMBOLS, Lead, Value, flat, leaves, mapped
+from spikesim.convert.symbols import SYMBOLS, Lead, Membrane, State, Value, flat, leaves, mapped
 from spikesim.errors import SpikesimError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -201,9 +201,15 @@ class Tracer(fx.Tracer):
 
     def _item(self, proxy: Any) -> Any:
         if not isinstance(proxy, Traced):
+            where, owner = self.places[-1] or "forward", getattr(proxy, "root", None)
+            if isinstance(owner, Traced) and isinstance(owner.item, Membrane | State):
+                raise UnsupportedError(
+                    f"{where}: reads {proxy.attr!r} of the state of a neuron, expected its output "
+                    "alone; a membrane is read by the readouts last_v and max_v"
+                )
             raise UnsupportedError(
-                f"{self.places[-1] or 'forward'}: reads the attribute {proxy.attr!r} of a tensor, "
-                "expected layers' outputs and their shapes alone"
+                f"{where}: reads the attribute {proxy.attr!r} of a tensor, expected layers' "
+                "outputs and their shapes alone"
             )
         if proxy.seen != proxy.memory.changes:
             raise UnsupportedError(
