@@ -20,7 +20,10 @@ from engines import Engine  # noqa: E402
 from spikesim.errors import FormatError  # noqa: E402
 from test_nir_damage import node  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption"),
+    pytest.mark.filterwarnings("ignore:Using padding"),
+]
 
 DT, T = 0.5, 12
 Folder = Any
