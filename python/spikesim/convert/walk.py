@@ -216,7 +216,7 @@ class Walker:
             for name, place, parameter in arguments(module, args, kwargs):
                 # An argument without a value to go on with is the state of a neuron.
                 if parameter.default in (parameter.empty, None):
-                    named[name] = State(name, None if path else place)
+                    named[name] = State(name, None if path else (place,))
             args, named = _positional(module, args, named)
             return Tracer(self, module, path).run(args, named)
         except SpikesimError as error:
