@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from spikesim.convert import from_torch
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
+    from spikesim.train import to_torch
 
 # What is imported when it is first asked for: name -> module that has it (or is it).
 _LAZY = {
@@ -63,6 +64,7 @@ _LAZY = {
     "models": "spikesim.models",
     "reference": "spikesim.reference",
     "simulator": "spikesim.simulator",
+    "to_torch": "spikesim.train",
     "train": "spikesim.train",
 }
 
@@ -108,6 +110,7 @@ __all__ = [
     "models",
     "ops",
     "reference",
+    "to_torch",
     "train",
 ]
 

@@ -57,9 +57,11 @@ def from_torch(
         raise MissingExtraError(
             "from_torch: reading torch modules needs torch; install spikesim[torch]"
         ) from error
+    from spikesim.convert import own
     from spikesim.convert.build import Builder
     from spikesim.convert.plain import check_hooks
     from spikesim.convert.walk import convert
+    from spikesim.train.network import TorchNetwork
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(
@@ -71,4 +73,6 @@ def from_torch(
         check_hooks(module, type(wrapped).__name__)
         module = wrapped
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    if isinstance(module, TorchNetwork):
+        return own.network(module, shape, dt=dt, readout=readout)
     return convert(module, Builder(shape, dt), readout)
