@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,22 @@ class Torch:
             for field in ARRAYS
         }
         return Outcome(output, best, **arrays, counts={})
+
+
+def in_turn(parts: Sequence[Outcome], axis: int) -> Outcome:
+    """Outcomes put together in time (0) or samples (1); the readout only for samples."""
+
+    def together(dictionaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return {k: np.concatenate([d[k] for d in dictionaries], axis) for k in dictionaries[0]}
+
+    return Outcome(
+        output=np.concatenate([p.output for p in parts]) if axis else parts[-1].output,
+        predictions=np.concatenate([p.predictions for p in parts])
+        if axis
+        else parts[-1].predictions,
+        **{name: together([getattr(p, name) for p in parts]) for name in ARRAYS},
+        counts={table: together([p.counts[table] for p in parts]) for table in TABLES},
+    )
 
 
 def differences(a: Outcome, b: Outcome) -> list[str]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spikesim as ss
+from populations import population
 
 # Around the widths that vector registers and blocks of outputs have.
 CHANNELS = [1, 2, 3, 4, 5, 8, 15, 16, 17, 33]
@@ -123,8 +124,8 @@ class Builder:
         self.values.append(value)
         return value
 
-    def start(self) -> Value:
-        shape = self.pick(
+    def start(self, shape: tuple[int, ...] | None = None) -> Value:
+        shape = shape or self.pick(
             (1, 4, 4), (2, 5, 6), (3, 7, 5), (17, 3, 3), (2, 6), (5, 9), (1,), (6,), (20,)
         )
         self.net = ss.Network(shape)
@@ -211,40 +212,75 @@ class Builder:
         if others and self.pick(True, False, False, False):
             extra = self.draw(st.sampled_from(others))
             self.connect(extra.name, neuron.name, self.pick(1, 2))
-        if self.recurrent and fires and self.pick(True, False, False):
+        if self.recurrent and self.pick(True, False, False):
             self.loop(neuron)
         return neuron
 
     def loop(self, neuron: Value) -> None:
-        """Its own spikes come back: straight, by weights, or into the layer before."""
-        delay = self.pick(1, 1, 2, 3)
-        before = [
-            e.src
-            for e in self.net.edges
-            if e.dst == neuron.name and isinstance(self.net.node(e.src).op, ss.Linear)
-        ]
-        ways = ["straight"]
-        if len(neuron.shape) == 1 and neuron.shape[0] <= 20:
-            ways.append("weights")
-        if before and self.net.node(before[0]).in_shape == neuron.shape:
-            ways.append("layer")
+        """What it gives comes back: as it is, through weights, or into the layer before."""
+        ways = ["itself", "scale"]
+        ways += ["weights"] * 2 if neuron.clean or not self.exact else []
         way = self.pick(*ways)
-        if way == "straight":
-            self.connect(neuron.name, neuron.name, delay)
-        elif way == "layer":
-            self.connect(neuron.name, before[0], delay)
+        back = neuron
+        if way == "scale":
+            back = self.scale(neuron)
+        elif way == "weights":
+            back = self.back(neuron)
+        self.close(back, neuron.name)
+        before = [e.src for e in self.net.edges if e.dst == neuron.name]
+        layers = [name for name in before if self.takes(self.net.node(name), neuron)]
+        if layers and self.pick(True, False):
+            self.close(neuron, layers[0])
+
+    def back(self, neuron: Value) -> Value:
+        """A layer from a population to its own shape."""
+        n = neuron.shape[0]
+        if len(neuron.shape) == 1:
+            op: Any = ss.Linear(self.weights(n, n), self.bias(n))
         else:
-            n = neuron.shape[0]
-            back = self.add(
-                ss.Linear(self.weights(n, n), self.bias(n)),
-                [neuron],
-                spikes=False,
-                currents=True,
-                clean=False,
-            )
-            self.connect(back.name, neuron.name, delay)
+            dims = len(neuron.shape) - 1
+            groups = self.pick(1, n)
+            w = self.weights(n, n // groups, *[self.pick(1, 3) for _ in range(dims)])
+            conv = ss.Conv1d if dims == 1 else ss.Conv2d
+            op = conv(w, self.bias(n), padding="same", groups=groups)
+        return self.add(op, [neuron], spikes=False, currents=True, clean=False)
+
+    def takes(self, node: ss.Node, value: Value) -> bool:
+        """Whether an edge from `value` may enter `node`, and close a cycle there."""
+        if node.kind == "input" or node.in_shape != value.shape:
+            return False
+        if isinstance(node.op, ss.Neuron):
+            return True
+        op: Any = self.net.node(value.name).op
+        fires = isinstance(op, ss.Neuron) and op.spikes != "none"
+        return fires and isinstance(node.op, ss.Linear | ss.Conv1d | ss.Conv2d | ss.Scale)
+
+    def close(self, value: Value, name: str) -> None:
+        """Closes a cycle, with the step it needs on the edge or in a Delay."""
+        if self.pick(True, True, False):
+            self.connect(value.name, name, self.pick(1, 1, 2, 3))
+        else:
+            late = self.add(ss.Delay(self.delays(value.shape, 1)), [value])
+            self.connect(late.name, name, self.pick(0, 0, 1))
+
+    def cycles(self) -> None:
+        """Longer cycles: what comes late in the network enters an early node; they may share
+        nodes, and lie inside each other."""
+        nodes = self.net.nodes
+        place = {node.name: i for i, node in enumerate(nodes)}
+        pairs = [
+            (value, node.name)
+            for value in self.values[1:]
+            for node in nodes
+            if place[node.name] < place[value.name] and self.takes(node, value)
+        ]
+        for _ in range(self.pick(0, 0, 1, 2, 3)):
+            if pairs:
+                self.close(*self.draw(st.sampled_from(pairs)))
 
     def connect(self, src: str, dst: str, delay: int) -> None:
+        while (src, dst, delay) in self.net.edges:
+            delay += 1
         self.net.connect(src, dst, delay=delay)
         self.made_of.append(f"{src}->{dst}+{delay}")
 
@@ -307,13 +343,26 @@ class Builder:
         op = ss.Scale(self.parameter(value.shape, -1, 2))
         return self.add(op, [value], spikes=False, currents=True, clean=False)
 
+    def delay(self, value: Value) -> Value:
+        """Each element later; now and then the sum of two, or one that feeds back."""
+        others = self.like(value)
+        sources = [value]
+        if others and self.pick(True, False, False):
+            sources.append(self.draw(st.sampled_from(others)))
+        return self.add(ss.Delay(self.delays(value.shape, 0)), sources)
+
+    def delays(self, shape: tuple[int, ...], least: int) -> Any:
+        """Steps: one for all, one a channel, or one an element."""
+        form = self.pick((), shape[:1], shape)
+        return self.rng.integers(least, least + self.pick(1, 2, 4), form)
+
     def norm(self, value: Value) -> Value:
         op = self.batch_norm(value.shape[0])
         return self.add(op, [value], spikes=False, currents=True, clean=False)
 
     def block(self, value: Value) -> Value:
         """The next node or two."""
-        ways = ["neuron", "reshape", "scale", "norm"]
+        ways = ["neuron", "reshape", "scale", "norm", "delay"]
         ways += ["layer"] * 4 if value.clean or not self.exact else ["neuron"] * 4
         ways += ["pool"] * 2 if len(value.shape) > 1 else []
         way = self.pick(*ways)
@@ -333,48 +382,6 @@ def described(op: Any) -> str:
     spec = {k: w for k, w in op.spec().items() if k not in ("kind", "meta")}
     shapes = {k: a.tolist() if a.ndim == 0 else a.shape for k, a in op.arrays().items()}
     return f"{op.kind} {spec} {shapes}"
-
-
-def population(builder: Builder, shape: tuple[int, ...]) -> Any:
-    """Any population that may be added."""
-    pick, parameter = builder.pick, builder.parameter
-    fields: dict[str, Any] = {
-        "spikes": pick("single", "single", "single", "multi", "signed", "none"),
-        "reset": pick("subtract", "to_value", "none"),
-        "v_threshold": parameter(shape, 0.25, 1.5),
-        "v_reset": parameter(shape, -0.5, 0.1875),
-        "v_leak": pick(0.0, 0.0, parameter(shape, -0.5, 0.5)),
-        "alpha_mem": pick(1.0, 0.5, parameter(shape, 0, 1)),
-        "gain": pick(1.0, 1.0, parameter(shape, 0.25, 1.5)),
-        "v0": pick(0.0, parameter(shape, -0.5, 1.5)),
-        "i0": pick(0.0, parameter(shape, -0.5, 0.5)),
-        "v_min": pick(None, None, parameter(shape, -1, 0)),
-    }
-    if pick(True, False, False):
-        fields["synapse"] = pick("decay_first", "decay_after")
-        fields["alpha_syn"] = parameter(shape, 0, 1)
-        fields["w_in"] = pick(1.0, parameter(shape, 0.25, 1.5))
-    if fields["spikes"] == "none":
-        return ss.Neuron(**fields)
-    # Exact sums need amplitudes of few bits.
-    fields["spike_amplitude"] = pick(1.0, 1.0, 0.5, -2.0, 1.0 if builder.exact else 0.3)
-    fields["fires"] = ">=" if fields["spikes"] == "multi" else pick(">=", ">")
-    if fields["spikes"] == "multi":
-        fields["max_spikes"] = pick(1, 2, 4) if builder.exact else pick(None, 3)
-    if fields["spikes"] == "signed":
-        fields["v_threshold_neg"] = parameter(shape, -1.5, -0.25)
-    if fields["spikes"] == "single":
-        timings = ["same_step"] * 3 + ["next_step_before", "next_step_after"]
-        timings += ["same_step_guarded"] if fields["reset"] == "subtract" else []
-        fields["reset_timing"] = pick(*timings)
-        if fields["reset_timing"] == "same_step":
-            fields["order"] = pick("A", "A", "A", "B")
-    if fields.get("reset_timing", "same_step") == "same_step" and fields.get("order") != "B":
-        fields["refractory"] = pick(0, 0, 1, 2)
-        if pick(True, False, False):
-            fields["theta_plus"] = parameter(shape, 0, 1)
-            fields["alpha_theta"] = parameter(shape, 0, 1)
-    return ss.Neuron(**fields)
 
 
 def inputs(draw: Draw, builder: Builder, shape: tuple[int, ...]) -> tuple[Any, int, bool]:
@@ -407,6 +414,8 @@ def cases(draw: Draw, exact: bool, recurrent: bool = True, blocks: int = 4) -> C
     value = builder.start()
     for _ in range(draw(st.integers(1, blocks), label="blocks")):
         value = builder.block(value)
+    if recurrent:
+        builder.cycles()
     net = builder.net
     net.output = draw(st.sampled_from([v.name for v in builder.values[1:]] + [value.name] * 3))
     op = net.node(net.output).op

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spikesim as ss
+from engines import Engine, Reference
 
 Array = NDArray[np.float32]
 Cell = Callable[[torch.Tensor], tuple[Array | None, Array | None]]
@@ -60,16 +63,21 @@ def snntorch(name: str, **options: Any) -> Callable[[], Cell]:
         import snntorch as snn
 
         cell = getattr(snn, name)(threshold=THETA, **options)
-        state = list(cell.reset_mem() if name in ("Synaptic",) else [cell.reset_mem()])
-
-        def step(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            spikes, *rest = cell(x, *state)
-            state[:] = rest
-            return spikes, rest[-1]
-
-        return stepped(step)
+        return snntorch_cell(cell)
 
     return make
+
+
+def snntorch_cell(cell: Any) -> Cell:
+    """A cell that takes and returns its states, the membrane last."""
+    start = cell.reset_mem()
+    state = list(start if isinstance(start, tuple) else [start])
+
+    def step(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        spikes, *state[:] = cell(x, *state)
+        return spikes, state[-1]
+
+    return stepped(step)
 
 
 def norse(name: str, parameters: str, fires: bool = True, **options: Any) -> Callable[[], Cell]:
@@ -112,6 +120,17 @@ HARD = {"reset": "to_value", "v_reset": RESET, "v0": RESET}
 LATE_SUBTRACT = {"alpha_mem": BETA, "fires": ">", "reset_timing": "next_step_after"}
 ZERO = {"reset": "to_value", "v_reset": 0.0}
 CUBA = {"synapse": "decay_first", "alpha_syn": ALPHA, "w_in": 1.0}
+DECAYS = {"alpha": 0.9, "beta": 0.6}
+DOUBLE = {
+    "synapse": "alpha",
+    "alpha_syn": 0.9,
+    "alpha_inh": 0.6,
+    "w_in": 1.0,
+    "gain": float(np.log(0.9) / (np.log(0.6) - np.log(0.9)) + 1),
+    "alpha_mem": 0.0,
+    "fires": ">",
+    "reset_timing": "next_step_after",
+}
 DT = 1e-3
 NORSE_BOX = {
     "alpha_mem": 1 - DT * 150,
@@ -194,6 +213,13 @@ ROWS: dict[str, Row] = {
     "snnTorch Synaptic zero no delay": Row(
         snntorch("Synaptic", alpha=ALPHA, beta=BETA, reset_mechanism="zero", reset_delay=False),
         {"alpha_mem": BETA, "fires": ">", **CUBA, **ZERO},
+    ),
+    "snnTorch Alpha subtract": Row(snntorch("Alpha", **DECAYS, reset_mechanism="subtract"), DOUBLE),
+    "snnTorch Alpha zero": Row(
+        snntorch("Alpha", **DECAYS, reset_mechanism="zero"), {**DOUBLE, **ZERO}
+    ),
+    "snnTorch Alpha none": Row(
+        snntorch("Alpha", **DECAYS, reset_mechanism="none"), {**DOUBLE, "reset": "none"}
     ),
     "snnTorch Lapicque": Row(
         snntorch("Lapicque", R=5.0, C=1.5, time_step=1.0, reset_mechanism="subtract"),
@@ -321,3 +347,32 @@ def test_sinabs_lif_recurrent(run: Any) -> None:
     net.connect("back", "n", delay=1)
     net.output = "n"
     assert np.array_equal(run(net).run(x).spikes["n"], fired)
+
+
+@given(data=st.data(), mechanism=st.sampled_from(["subtract", "zero", "none"]))
+@pytest.mark.filterwarnings("ignore")
+def test_snntorch_alpha_is_the_same_to_the_bit(data: st.DataObject, mechanism: Any) -> None:
+    # The library does the same operations in the same order, so any floats will do.
+    import snntorch as snn
+
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1), label="seed"))
+    size = data.draw(st.sampled_from([(), (NEURONS,)]), label="parameters")
+    beta = rng.uniform(0.05, 0.9, size).astype(np.float32)
+    alpha = (beta + rng.uniform(0.05, 0.95, size) * (0.99 - beta)).astype(np.float32)
+    theta = rng.uniform(0.2, 1.5, size).astype(np.float32)
+    cell = snn.Alpha(
+        torch.tensor(alpha), torch.tensor(beta), torch.tensor(theta), reset_mechanism=mechanism
+    )
+    x = rng.normal(0.3, 0.7, (40, 2, NEURONS)).astype(np.float32)
+    log_alpha, log_beta = torch.log(cell.alpha), torch.log(cell.beta)
+    gain = (log_alpha / (log_beta - log_alpha) + 1).numpy()
+    with torch.no_grad():
+        fired, membrane = snntorch_cell(cell)(torch.from_numpy(x))
+    fields = {**DOUBLE, "alpha_syn": alpha, "alpha_inh": beta, "gain": gain}
+    fields["reset"] = {"zero": "to_value"}.get(mechanism, mechanism)
+    net = ss.Network((NEURONS,))
+    net.add(ss.Neuron(v_threshold=theta, **fields), name="n")
+    for engine in (Reference, Engine):
+        outcome = engine(net).run(x)
+        assert np.array_equal(outcome.spikes["n"], fired)
+        assert np.array_equal(outcome.v["n"], membrane)

@@ -38,6 +38,11 @@ def neuron(**fields: Any) -> Build:
     return added(lambda: ss.Neuron(**fields), 3)
 
 
+def alpha(**fields: Any) -> Build:
+    all_of_it = {"alpha_syn": 0.5, "w_in": 1, "alpha_inh": 0.5, "alpha_mem": 0}
+    return neuron(**{"synapse": "alpha", **all_of_it, **fields})
+
+
 def built(*calls: Callable[[ss.Network], Any]) -> Build:
     """Applies `calls` to a network input (3,) -> fc -> if."""
 
@@ -237,10 +242,14 @@ GRAPH: list[tuple[str, Build]] = [
     ("n: alpha_syn is given without synapse", neuron(alpha_syn=0.5)),
     ("n: w_in is given without synapse", neuron(w_in=0.5)),
     (
-        'n: alpha_syn is missing, expected with synapse "decay_first" or "decay_after"',
+        'n: alpha_syn is missing, expected with synapse "decay_first", "decay_after" or "alpha"',
         neuron(synapse="decay_first", w_in=1),
     ),
     ("n: w_in is missing, expected with synapse", neuron(synapse="decay_after", alpha_syn=1)),
+    ('n: alpha_inh is given without synapse "alpha"', neuron(alpha_inh=0.5)),
+    ('n: alpha_inh is missing, expected with synapse "alpha"', alpha(alpha_inh=None)),
+    ('n: alpha_mem is 1, expected 0 with synapse "alpha"', alpha(reset="none", alpha_mem=1)),
+    ('n: v_leak is 0.5, expected 0 with synapse "alpha"', alpha(spikes="none", v_leak=0.5)),
     ("n: alpha_theta is missing, expected with theta_plus", neuron(theta_plus=1)),
     ("n: alpha_theta is given without theta_plus", neuron(alpha_theta=1)),
     ("n: theta_plus is -1, expected at least 0", neuron(theta_plus=-1, alpha_theta=1)),
@@ -387,6 +396,7 @@ UNSUPPORTED: list[tuple[str, Build]] = [
         'n: order "B" with reset_timing "next_step_after" is not supported',
         neuron(order="B", reset_timing="next_step_after"),
     ),
+    ('n: synapse "alpha" with reset "subtract" and reset_timing "same_step" is not', alpha()),
     ('n: order "B" without spikes is not supported', neuron(order="B", spikes="none")),
     (
         'n: reset_timing "next_step_before" without spikes',

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,27 +22,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import spikesim as ss
-from engines import ARRAYS, TABLES, Engine, Outcome, Reference, same
+from engines import ARRAYS, TABLES, Engine, Outcome, Reference, in_turn, same
 from spikesim._core import levels
 from strategies import Case, cases
 
 RUNS = [Reference, Engine]
-
-
-def in_turn(parts: Sequence[Outcome], axis: int) -> Outcome:
-    """Outcomes put together in time (0) or samples (1); the readout only for samples."""
-
-    def together(dictionaries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {k: np.concatenate([d[k] for d in dictionaries], axis) for k in dictionaries[0]}
-
-    return Outcome(
-        output=np.concatenate([p.output for p in parts]) if axis else parts[-1].output,
-        predictions=np.concatenate([p.predictions for p in parts])
-        if axis
-        else parts[-1].predictions,
-        **{name: together([getattr(p, name) for p in parts]) for name in ARRAYS},
-        counts={table: together([p.counts[table] for p in parts]) for table in TABLES},
-    )
 
 
 def small_net() -> ss.Network:

@@ -378,7 +378,17 @@ def test_s8_1_flush(run: Run) -> None:
             {"spikes": "none"},
         )
     ]
-    + [{"spikes": "none", "order": "B"}, {"spikes": "none", "reset_timing": "next_step_after"}],
+    + [{"spikes": "none", "order": "B"}, {"spikes": "none", "reset_timing": "next_step_after"}]
+    + [
+        {"synapse": "alpha", "alpha_syn": 0.5, "w_in": 1.0, "alpha_inh": 0.5, **rest}
+        for rest in (
+            {},
+            {"reset": "to_value"},
+            {"reset_timing": "next_step_before"},
+            {"reset_timing": "same_step_guarded"},
+            {"reset": "none", "order": "B"},
+        )
+    ],
     ids=lambda fields: ",".join(f"{k}={v}" for k, v in fields.items()),
 )
 def test_s9_1_unsupported(fields: dict[str, Any]) -> None:
@@ -386,7 +396,7 @@ def test_s9_1_unsupported(fields: dict[str, Any]) -> None:
         fields = {**fields, "v_threshold_neg": -1.0}
     net = ss.Network((1,))
     with pytest.raises(UnsupportedError):
-        net.add(ss.IF(v_threshold=1.0, **fields), name="n")
+        net.add(ss.Neuron(v_threshold=1.0, **fields), name="n")
     assert len(net.nodes) == 1
 
 
@@ -411,6 +421,16 @@ def test_s9_1_unsupported(fields: dict[str, Any]) -> None:
         {"max_spikes": 2},
         {"synapse": "decay_first", "alpha_syn": 0.5},
         {"alpha_syn": 0.5},
+        {"alpha_inh": 0.5},
+        {"synapse": "alpha", "alpha_syn": 0.5, "w_in": 1.0, "reset": "none"},
+        *(
+            {"synapse": "alpha", "alpha_syn": 0.5, "w_in": 1.0, "alpha_inh": 0.5, **rest}
+            for rest in (
+                {"reset": "none"},
+                {"spikes": "none", "alpha_mem": [0.0, 0.5]},
+                {"reset_timing": "next_step_after", "alpha_mem": 0.0, "v_leak": 0.5},
+            )
+        ),
     ],
     ids=lambda fields: ",".join(f"{k}={v}" for k, v in fields.items()),
 )
@@ -426,7 +446,7 @@ def test_s9_2_meaningless(fields: dict[str, Any]) -> None:
 
 def held() -> dict[str, list[str]]:
     """Every rule that some test marks, from all the files."""
-    for name in ("sums", "neurons", "counts"):
+    for name in ("sums", "neurons", "delays", "counts"):
         importlib.import_module(f"test_semantics_{name}")
     return RULES
 

@@ -306,3 +306,36 @@ def test_s3_25_records(run: Run) -> None:
     assert v(outcome, "li") == [1.5, -2.5]
     assert outcome.spikes.keys() == {"n"}
     assert outcome.v.keys() == outcome.current.keys() == {"n", "li"}
+
+
+@rule("S3.26")
+def test_s3_26_alpha(run: Run) -> None:
+    fields = {
+        "synapse": "alpha",
+        "alpha_syn": 0.5,
+        "alpha_inh": 0.25,
+        "w_in": 2.0,
+        "gain": 4.0,
+        "alpha_mem": 0.0,
+    }
+    # i = 2, 1, 0.5, 0.25; n = −2, −0.5, −0.125, −0.03125; v = 4(i + n)
+    pulse = (1, 0, 0, 0)
+    alone = [0, 2, 1.5, 0.875]
+    assert v(drive(run, neuron(**fields, reset="none"), *pulse)) == alone
+    assert v(drive(run, ss.Neuron(**fields, spikes="none"), *pulse)) == alone
+    never = {"fires": ">", "reset": "none", "v_threshold": 1.75}
+    outcome = drive(run, ss.Neuron(**fields, **never), *pulse)
+    assert v(outcome) == alone
+    assert spikes(outcome) == [0, 1, 0, 0]
+    # The reset comes a step late, to the currents: at step 2 i = 0.5 − 1.75, n = 0, and v gets
+    # the n that was there before, −0.5; then i = −0.625, n = 0.
+    fields |= {"fires": ">", "v_threshold": 1.75, "reset_timing": "next_step_after"}
+    outcome = drive(run, ss.Neuron(**fields), *pulse)
+    assert v(outcome) == [0, 2, 1.5 - 0.5, 4 * -0.625]
+    assert spikes(outcome) == [0, 1, 0, 0]
+    # To a value: currents and membrane are gone, with what arrived in that step.
+    outcome = drive(run, ss.Neuron(**fields, reset="to_value", v_reset=-1.0), 1, 0, 1, 0, 1, 0)
+    assert v(outcome) == [0, 2, -1, 0, 0, 2]
+    assert spikes(outcome) == [0, 1, 0, 0, 0, 1]
+    # i0 is the start of i; n starts at 0.
+    assert v(drive(run, ss.Neuron(**fields, i0=0.5), 0, 0)) == [1, 0.5]

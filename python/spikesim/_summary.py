@@ -62,6 +62,10 @@ def _note(node: Node) -> str:
             shown = _short(value)
             if shown != str(default):
                 words.append(f"{name} {shown}")
+    delay = getattr(op, "delay", None)
+    if delay is not None and delay.size:
+        least, most = int(delay.min()), int(delay.max())
+        words.append(f"delay {least}" if least == most else f"delay {least}…{most}")
     return " ".join(words)
 
 

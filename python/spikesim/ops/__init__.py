@@ -9,6 +9,7 @@ from typing import Any
 
 from spikesim.ops._base import FloatArray, Op
 from spikesim.ops.cells import IF, LI, LIF, CubaLI, CubaLIF
+from spikesim.ops.delays import Delay
 from spikesim.ops.neurons import Neuron
 from spikesim.ops.pooling import (
     AdaptiveAvgPool2d,
@@ -40,6 +41,7 @@ __all__ = [
     "CubaLIF",
     "CurrentMaxPool1d",
     "CurrentMaxPool2d",
+    "Delay",
     "Flatten",
     "Input",
     "Linear",
@@ -72,6 +74,7 @@ _KINDS: dict[str, type[Op]] = {
         Flatten,
         BatchNorm,
         Scale,
+        Delay,
         Concat,
         Upsample,
         Add,

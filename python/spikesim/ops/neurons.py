@@ -19,12 +19,12 @@ Fires = Literal[">=", ">"]
 Reset = Literal["subtract", "to_value", "none"]
 ResetTiming = Literal["same_step", "next_step_before", "next_step_after", "same_step_guarded"]
 Spikes = Literal["none", "single", "multi", "signed"]
-Synapse = Literal["none", "decay_first", "decay_after"]
+Synapse = Literal["none", "decay_first", "decay_after", "alpha"]
 Order = Literal["A", "B"]
 Model = Literal["Neuron", "IF", "LIF", "CubaLIF", "LI", "CubaLI"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "synapse": ("none", "decay_first", "decay_after"),
+    "synapse": ("none", "decay_first", "decay_after", "alpha"),
     "fires": (">=", ">"),
     "reset": ("subtract", "to_value", "none"),
     "reset_timing": ("same_step", "next_step_before", "next_step_after", "same_step_guarded"),
@@ -42,7 +42,15 @@ _ALWAYS = (
     "v0",
     "i0",
 )
-_OPTIONAL = ("alpha_syn", "w_in", "v_threshold_neg", "v_min", "theta_plus", "alpha_theta")
+_OPTIONAL = (
+    "alpha_syn",
+    "w_in",
+    "alpha_inh",
+    "v_threshold_neg",
+    "v_min",
+    "theta_plus",
+    "alpha_theta",
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +71,7 @@ class Neuron(Op):
         alpha_syn: What remains of the synaptic current after a step; with a synapse only.
         w_in: Factor of the input into the synaptic current; with a synapse only.
         synapse: "none"; "decay_first": `i = alpha_syn·i + w_in·x`; "decay_after":
-            `i = alpha_syn·(i + w_in·x)`.
+            `i = alpha_syn·(i + w_in·x)`; "alpha": a second, inhibitory current, see `alpha_inh`.
         fires: The threshold test, ">=" or ">".
         reset: "subtract" (the threshold, for each spike), "to_value" (`v_reset`) or "none".
         reset_timing: "same_step"; or in the next step, "next_step_before" its leak and input or
@@ -75,6 +83,9 @@ class Neuron(Op):
         v_min: Lower bound of the membrane after the reset.
         refractory: Steps after a spike in which the membrane stands still.
         spike_amplitude: Value of one spike.
+        alpha_inh: With `synapse="alpha"` only: what remains of the inhibitory current
+            `n = alpha_inh·n − w_in·x` after a step. The membrane is `gain·(i + n)`, `alpha_mem`
+            and `v_leak` have to be 0 (snnTorch's Alpha, rule S3.26).
         theta_plus: What a spike adds to the threshold; with `alpha_theta`.
         alpha_theta: What remains of that after a step.
         order: "A": integrate, then fire. "B": fire from the membrane of the step before.
@@ -101,6 +112,7 @@ class Neuron(Op):
     gain: FloatArray
     alpha_syn: FloatArray | None
     w_in: FloatArray | None
+    alpha_inh: FloatArray | None
     synapse: Synapse
     fires: Fires
     reset: Reset
@@ -139,6 +151,7 @@ class Neuron(Op):
         v_min: ArrayLike | None = None,
         refractory: int = 0,
         spike_amplitude: ArrayLike = 1.0,
+        alpha_inh: ArrayLike | None = None,
         theta_plus: ArrayLike | None = None,
         alpha_theta: ArrayLike | None = None,
         order: Order = "A",
@@ -183,10 +196,13 @@ class Neuron(Op):
         spiking = self.spikes != "none"
         if spiking:
             words.append(f"θ={_number(self.v_threshold)}")
-        defaults = {"alpha_mem": ("α", 1.0), "gain": ("gain", 1.0), "v_leak": ("v_leak", 0.0)}
-        words += self._unless(defaults)
+        leak = {"alpha_mem": ("α", 0.0 if self.synapse == "alpha" else 1.0)}
+        words += self._unless({**leak, "gain": ("gain", 1.0), "v_leak": ("v_leak", 0.0)})
         if self.synapse != "none":
-            words += [f"α_syn={_number(self.alpha_syn)}", self.synapse]
+            words.append(f"α_syn={_number(self.alpha_syn)}")
+            if self.synapse == "alpha":
+                words.append(f"α_inh={_number(self.alpha_inh)}")
+            words.append(self.synapse)
             words += self._unless({"w_in": ("w_in", 1.0)})
         if spiking:
             words += self._firing()

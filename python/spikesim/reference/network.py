@@ -31,7 +31,8 @@ Conv = ops.Conv1d | ops.Conv2d
 
 @dataclass
 class PlainNode:
-    """Anything without weights and neurons; `apply` gives its signal."""
+    """Anything without weights and neurons; `apply` gives its signal of what it reads: a signal
+    for each (source, steps ago) in `inputs`."""
 
     name: str
     inputs: Inputs
@@ -72,7 +73,7 @@ AnyNode = PlainNode | SynapticNode | NeuronNode
 
 @dataclass
 class Compiled:
-    """The nodes but the input, each after those it has edges without delay from."""
+    """The nodes but the input, each after those of which it reads the same step."""
 
     nodes: list[AnyNode]
     shapes: dict[str, tuple[int, ...]]
@@ -107,14 +108,17 @@ def compile_network(net: Network, device: torch.device, ordered: bool) -> Compil
             nodes[node.name] = build.weighted(node.name, inputs, op, weight, bias, shape)
         elif isinstance(op, ops.Scale):
             nodes[node.name] = build.scale(node.name, inputs, op, shape)
+        elif isinstance(op, ops.Delay):
+            nodes[node.name] = build.delay(node.name, inputs, op, shape)
         elif node.name in absorbed:
             nodes[node.name] = build.plain(node.name, inputs, _Values(_same))
         else:
             nodes[node.name] = build.plain(node.name, inputs, build.operation(op, shape))
     longest: dict[str, int] = {}
-    for edge in net.edges:
-        if edge.delay:
-            longest[edge.src] = max(longest.get(edge.src, 0), edge.delay)
+    for reader in nodes.values():
+        for src, ago in reader.inputs:
+            if ago:
+                longest[src] = max(longest.get(src, 0), ago)
     output = net.node(net.output).op
     spiking = isinstance(output, ops.Neuron) and output.spikes != "none"
     return Compiled(
@@ -127,7 +131,7 @@ def compile_network(net: Network, device: torch.device, ordered: bool) -> Compil
 
 
 def in_order(nodes: list[AnyNode]) -> list[AnyNode]:
-    """Each node after the sources of its edges without delay."""
+    """Each node after those of which it reads the same step."""
     done = {"input"}
     left, ordered = list(nodes), []
     while left:
@@ -248,6 +252,30 @@ class _Build:
             return counts.of_values(added(arrivals).value * factors)
 
         return SynapticNode(name, inputs, apply, counts.scale_fan_out(factors, shape))
+
+    def delay(self, name: str, inputs: Inputs, op: ops.Delay, shape: tuple[int, ...]) -> PlainNode:
+        """S2.19: of each edge it reads every step that some element looks back to."""
+        steps = per_channel(self.tensor(op.delay), shape)
+        classes = sorted({int(d) for d in steps.flatten().tolist()})
+
+        def of_edge(arrivals: list[Signal]) -> Signal:
+            def part(field: str) -> Tensor:
+                values = [getattr(signal, field) for signal in arrivals]
+                kept = torch.zeros_like(values[0])
+                for delay, value in zip(classes, values, strict=True):
+                    kept = torch.where(steps == delay, value, kept)
+                return kept
+
+            return Signal(part("value"), part("spikes"), part("analog"))
+
+        def apply(arrivals: list[Signal]) -> Signal:
+            n = len(classes)
+            edges = [of_edge(arrivals[i : i + n]) for i in range(0, len(arrivals), n)]
+            signal = added(edges)
+            return counts.of_values(signal.value) if name in self.currents else signal
+
+        reads = [(src, later + d) for src, later in inputs for d in classes]
+        return PlainNode(name, reads, apply)
 
     def plain(self, name: str, inputs: Inputs, operation: Any) -> PlainNode:
         """A node of `operation`; of several edges it takes the sum, except Concat."""

@@ -21,6 +21,7 @@ class State:
 
     v: Tensor
     i: Tensor
+    n: Tensor
     a: Tensor
     r: Tensor  # int64: steps of silence left
 
@@ -45,6 +46,7 @@ class Population:
         self.gain = self._parameter(op.gain)
         self.alpha_syn = self._optional(op.alpha_syn)
         self.w_in = self._optional(op.w_in)
+        self.alpha_inh = self._optional(op.alpha_inh)
         self.v_threshold_neg = self._optional(op.v_threshold_neg)
         self.v_min = self._optional(op.v_min)
         self.spike_amplitude = self._parameter(op.spike_amplitude)
@@ -77,6 +79,7 @@ class Population:
         return State(
             v=self.v0.expand(size).clone(),
             i=self.i0.expand(size).clone(),
+            n=torch.zeros(size, device=self.device),
             a=torch.zeros(size, device=self.device),
             r=torch.zeros(size, dtype=torch.int64, device=self.device),
         )
@@ -104,20 +107,13 @@ class Population:
         if timing == "next_step_before":
             v = torch.where(rho, self._reset_once(v, theta), v)
 
-        # Synaptic current (S3.2 to S3.4).
-        if op.synapse == "none":
-            i = x
-        else:
-            assert self.alpha_syn is not None
-            assert self.w_in is not None
-            if op.synapse == "decay_first":
-                i = flush(self.alpha_syn * state.i) + self.w_in * x
-            else:
-                i = flush(self.alpha_syn * (state.i + self.w_in * x))
+        i, n, current = self._synapse(state, x)
 
         # Leak and integrate (S3.5).
-        h = (self.v_leak + flush(self.alpha_mem * (v - self.v_leak))) + self.gain * i
-        if timing == "next_step_after":
+        h = (self.v_leak + flush(self.alpha_mem * (v - self.v_leak))) + self.gain * current
+        if timing == "next_step_after" and op.synapse == "alpha":
+            h, i, n = self._reset_alpha(rho, (h, i, n), state.n, theta)
+        elif timing == "next_step_after":
             h = torch.where(rho, self._reset_once(h, theta), h)
         if timing == "same_step_guarded":
             h = torch.where(rho, h - theta, h)
@@ -143,8 +139,38 @@ class Population:
         r = torch.where(z != 0, torch.full_like(r, int(op.refractory)), r)
 
         out = z * self.spike_amplitude if self.spikes else v
-        kept = state.i if op.synapse == "none" else i
-        return State(v=v, i=kept, a=a, r=r), z, out
+        return State(v=v, i=i, n=n, a=a, r=r), z, out
+
+    def _synapse(self, state: State, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """S3.2 to S3.4, S3.26: the new currents and what the membrane integrates."""
+        op = self.op
+        if op.synapse == "none":
+            return state.i, state.n, x
+        assert self.alpha_syn is not None
+        assert self.w_in is not None
+        arrived = self.w_in * x
+        if op.synapse == "decay_after":
+            i = flush(self.alpha_syn * (state.i + arrived))
+            return i, state.n, i
+        i = flush(self.alpha_syn * state.i) + arrived
+        if op.synapse == "decay_first":
+            return i, state.n, i
+        assert self.alpha_inh is not None
+        n = flush(self.alpha_inh * state.n) - arrived
+        return i, n, i + n
+
+    def _reset_alpha(
+        self, rho: Tensor, new: tuple[Tensor, Tensor, Tensor], n_old: Tensor, theta: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """S3.26: the membrane and both currents, where the step before left a spike."""
+        h, i, n = new
+        if self.op.reset == "none":
+            return new
+        after = (h + n_old, i - theta)
+        if self.op.reset == "to_value":
+            after = (self.v_reset.expand_as(h), torch.zeros_like(i))
+        h, i = torch.where(rho, after[0], h), torch.where(rho, after[1], i)
+        return h, i, torch.where(rho, torch.zeros_like(n), n)
 
     def _fires(self, u: Tensor, theta: Tensor) -> Tensor:
         """S3.6, S3.7."""

@@ -181,7 +181,7 @@ class _Run:
         """The whole state in named arrays."""
         arrays: dict[str, NDArray[Any]] = {}
         for name, state in self.states.items():
-            for field in ("v", "i", "a", "r"):
+            for field in ("v", "i", "n", "a", "r"):
                 arrays[f"{name}.{field}"] = getattr(state, field).cpu().numpy().copy()
         for name, past in self.past.items():
             for field in ("value", "spikes", "analog"):
@@ -204,7 +204,8 @@ class _Run:
             return torch.from_numpy(np.array(arrays[key])).to(self.device)
 
         for name in self.states:
-            self.states[name] = State(*(load(f"{name}.{field}") for field in ("v", "i", "a", "r")))
+            fields = ("v", "i", "n", "a", "r")
+            self.states[name] = State(*(load(f"{name}.{field}") for field in fields))
         for name in self.past:
             parts = [load(f"{name}.past.{field}") for field in ("value", "spikes", "analog")]
             self.past[name] = [Signal(*signal) for signal in zip(*parts, strict=True)]

@@ -5,8 +5,9 @@ use spikesim_core::kernels::block::{BlockTask, Geometry, Parent, Post};
 use spikesim_core::kernels::dispatch::run_block;
 use spikesim_core::kernels::events::Events;
 use spikesim_core::kernels::level::Level;
-use spikesim_core::kernels::neuron::{NeuronBlock, NeuronParams, Param, Rules};
+use spikesim_core::kernels::neuron::{NeuronBlock, NeuronParams, Rules};
 use spikesim_core::kernels::oracle;
+use spikesim_core::kernels::param::Param;
 use spikesim_core::kernels::window::Dims;
 
 /// A small generator of its own: the cases are the same on every machine.
@@ -209,7 +210,7 @@ fn draw_params(r: &mut Random, channels: usize, pixels: usize, width: usize) -> 
         param(0.5, 1.5, 0.0),
     ];
     let optional: Vec<Param> =
-        [(0.0, 1.0), (0.5, 1.5), (-1.0, -0.3), (-0.5, -0.1), (0.0, 0.5), (0.5, 1.0)]
+        [(0.0, 1.0), (0.5, 1.5), (-1.0, -0.3), (-0.5, -0.1), (0.0, 0.5), (0.5, 1.0), (0.0, 1.0)]
             .into_iter()
             .map(|(low, high)| param(low, high, if low == -1.0 { f32::NEG_INFINITY } else { 0.0 }))
             .collect();
@@ -235,16 +236,18 @@ fn draw_params(r: &mut Random, channels: usize, pixels: usize, width: usize) -> 
     rules.refractory = plain && rules.fires && r.coin(0.3);
     rules.adaptive = plain && rules.fires && r.coin(0.3);
     rules.clamp = r.coin(0.3);
-    match r.below(3) {
+    match r.below(4) {
         0 => rules.decay_first = true,
         1 => rules.decay_after = true,
+        2 => rules.alpha = true,
         _ => {}
     }
     let mut params = NeuronParams::new(rules, five);
     let take = |on: bool, k: usize| on.then(|| optional[k].clone());
-    let synapse = rules.decay_first || rules.decay_after;
+    let synapse = rules.decay_first || rules.decay_after || rules.alpha;
     params.alpha_syn = take(synapse, 0);
     params.w_in = take(synapse, 1);
+    params.alpha_inh = take(rules.alpha, 6);
     params.v_threshold_neg = take(rules.signed, 2);
     params.v_min = take(rules.clamp, 3);
     params.theta_plus = take(rules.adaptive, 4);
@@ -276,6 +279,7 @@ fn neurons_equal_the_oracle_at_every_level() {
                 [Parent::Dense { data: &data, t_stride: pixels * width, p_stride: width }];
             let state = |on: bool| vec![0.0f32; if on { pixels * width } else { 0 }];
             let (mut v, mut i) = (v0.clone(), state(params.alpha_syn.is_some()));
+            let mut inhibition = state(rules.alpha);
             let (mut a, mut theta) = (state(rules.refractory), state(rules.adaptive));
             let mut masks = vec![0u64; steps * pixels];
             let mut z = vec![0.0; if rules.multi || rules.signed { data.len() } else { 0 }];
@@ -292,6 +296,7 @@ fn neurons_equal_the_oracle_at_every_level() {
                     lanes,
                     v: &mut v,
                     i: &mut i,
+                    n: &mut inhibition,
                     a: &mut theta,
                     r: &mut a,
                     masks: &mut masks,

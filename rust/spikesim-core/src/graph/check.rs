@@ -1,6 +1,7 @@
 //! What is checked of a node's parameters when it is added, apart from the shape of its output:
 //! finite numbers, parameter shapes, and the rules a neuron's fields have to keep together.
 
+use super::build::MAX_DELAY;
 use super::neuron::{Neuron, Order, Reset, ResetTiming, Spikes, Synapse};
 use super::node::{BatchNorm, Op};
 use super::{Tensor, neuron};
@@ -19,6 +20,10 @@ pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()>
         }
         Op::BatchNorm(norm) => batch_norm(place, norm, shape),
         Op::Scale { scale } => parameter(place, "scale", scale, shape),
+        Op::Delay { delay } => {
+            parameter(place, "delay", delay, shape)?;
+            delays(place, delay)
+        }
         Op::Neuron(neuron) => self::neuron(place, neuron, shape),
         Op::Input { .. }
         | Op::Pool(_)
@@ -30,9 +35,28 @@ pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()>
     }
 }
 
-/// Every value must be a finite number; the message names the first that is not.
+/// Every value must be a finite number.
 fn finite(place: &str, name: &str, tensor: &Tensor) -> Result<()> {
-    let Some(at) = tensor.data().iter().position(|x| !x.is_finite()) else { return Ok(()) };
+    every(place, name, tensor, "finite numbers", |x| x.is_finite())
+}
+
+/// Every value must be a number of steps that a delay may have.
+fn delays(place: &str, tensor: &Tensor) -> Result<()> {
+    let expected = format!("whole numbers from 0 to {MAX_DELAY}");
+    every(place, "delay", tensor, &expected, |x| {
+        x.fract() == 0.0 && (0.0..=MAX_DELAY as f32).contains(&x)
+    })
+}
+
+/// Every value must be `good`; the message names the first that is not.
+fn every(
+    place: &str,
+    name: &str,
+    tensor: &Tensor,
+    expected: &str,
+    good: impl Fn(f32) -> bool,
+) -> Result<()> {
+    let Some(at) = tensor.data().iter().position(|&x| !good(x)) else { return Ok(()) };
     let value = tensor.data()[at];
     let mut rest = at;
     let mut index: Vec<_> = tensor
@@ -47,7 +71,7 @@ fn finite(place: &str, name: &str, tensor: &Tensor) -> Result<()> {
         .collect();
     index.reverse();
     let at = if index.is_empty() { String::new() } else { format!("[{}]", index.join(", ")) };
-    let problem = format!("{name}{at} is {value}, expected finite numbers");
+    let problem = format!("{name}{at} is {value}, expected {expected}");
     Err(Error::graph(place, problem))
 }
 
@@ -111,6 +135,7 @@ impl Neuron {
         let optional = [
             ("alpha_syn", &self.alpha_syn),
             ("w_in", &self.w_in),
+            ("alpha_inh", &self.alpha_inh),
             ("v_threshold_neg", &self.v_threshold_neg),
             ("v_min", &self.v_min),
             ("theta_plus", &self.theta_plus),
@@ -134,6 +159,7 @@ impl Neuron {
         let optional = [
             ("alpha_syn", &mut self.alpha_syn),
             ("w_in", &mut self.w_in),
+            ("alpha_inh", &mut self.alpha_inh),
             ("v_threshold_neg", &mut self.v_threshold_neg),
             ("v_min", &mut self.v_min),
             ("theta_plus", &mut self.theta_plus),
@@ -165,9 +191,11 @@ fn fields(place: &str, n: &Neuron) -> Result<()> {
         Err(Error::graph(place, problem))
     };
     let synapse = rules.synapse != Synapse::None;
-    let with = "synapse \"decay_first\" or \"decay_after\"";
+    let with = "synapse \"decay_first\", \"decay_after\" or \"alpha\"";
     given(n.alpha_syn.is_some(), synapse, "alpha_syn", with)?;
     given(n.w_in.is_some(), synapse, "w_in", with)?;
+    let alpha = rules.synapse == Synapse::Alpha;
+    given(n.alpha_inh.is_some(), alpha, "alpha_inh", "synapse \"alpha\"")?;
     let signed = rules.spikes == Spikes::Signed;
     given(n.v_threshold_neg.is_some(), signed, "v_threshold_neg", "spikes \"signed\"")?;
     let multi = rules.spikes == Spikes::Multi;
@@ -191,7 +219,15 @@ fn combinations(place: &str, n: &Neuron) -> Result<()> {
     let several = matches!(r.spikes, Spikes::Multi | Spikes::Signed);
     let spikes = r.spikes.name();
     let timing = r.reset_timing.name();
-    let (what, advice) = if several && !same_step {
+    let alpha = r.synapse == Synapse::Alpha;
+    let resets = r.reset != Reset::None && r.spikes != Spikes::None;
+    let (what, advice) = if alpha && r.order == Order::B {
+        ("synapse \"alpha\" with order \"B\"".into(), "use order \"A\"")
+    } else if alpha && resets && r.reset_timing != ResetTiming::NextStepAfter {
+        let reset = r.reset.name();
+        let what = format!("synapse \"alpha\" with reset {reset:?} and reset_timing {timing:?}");
+        (what, "use reset_timing \"next_step_after\"")
+    } else if several && !same_step {
         (format!("spikes {spikes:?} with reset_timing {timing:?}"), "use \"same_step\"")
     } else if several && r.order == Order::B {
         (format!("spikes {spikes:?} with order \"B\""), "use order \"A\"")
@@ -224,6 +260,14 @@ fn values(place: &str, n: &Neuron, shape: &[usize]) -> Result<()> {
         Err(Error::graph(place, format!("{name} is {value}, expected {expected}")))
     };
     let r = &n.rules;
+    if r.synapse == Synapse::Alpha {
+        for (name, tensor) in [("alpha_mem", &n.alpha_mem), ("v_leak", &n.v_leak)] {
+            if let Some(&v) = tensor.data().iter().find(|&&v| v != 0.0) {
+                let why = "0 with synapse \"alpha\", whose membrane is made of its currents alone";
+                return wrong(name, v, why.into());
+            }
+        }
+    }
     if r.spikes == Spikes::None {
         return Ok(());
     }

@@ -45,7 +45,7 @@ impl Graph {
     }
 
     /// Removes nodes that no edge and no output refers to any more.
-    fn drop_nodes(&mut self, gone: &[bool]) {
+    pub(super) fn drop_nodes(&mut self, gone: &[bool]) {
         let mut new_id = Vec::with_capacity(gone.len());
         let mut kept = 0;
         for &gone in gone {

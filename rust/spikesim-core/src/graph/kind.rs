@@ -28,6 +28,7 @@ fn own(op: &Op) -> Option<ValueKind> {
         Op::Pool(_)
         | Op::AdaptiveAvgPool { .. }
         | Op::Flatten { .. }
+        | Op::Delay { .. }
         | Op::Concat { .. }
         | Op::Upsample { .. }
         | Op::Add => None,

@@ -1,10 +1,12 @@
 //! The network as its author means it: nodes, edges with delays, a readout. Plain values that
 //! can be printed, saved, validated and run naively.
 
+mod attributes;
 pub mod build;
 mod check;
 pub mod fold;
 pub mod kind;
+mod merge;
 pub mod neuron;
 pub mod node;
 pub mod shape;

@@ -70,6 +70,9 @@ pub enum Synapse {
     DecayFirst,
     /// `i = alpha_syn·(i + w_in·x)`; the membrane sees the new `i`.
     DecayAfter,
+    /// Two currents, `i = alpha_syn·i + w_in·x` and `n = alpha_inh·n − w_in·x`; the membrane is
+    /// `gain·(i + n)` (snnTorch Alpha).
+    Alpha,
 }
 
 /// The order of firing and integrating in one step.
@@ -137,6 +140,8 @@ pub struct Neuron {
     pub alpha_syn: Option<Tensor>,
     /// Input weight of the synapse; `Some` exactly where there is a synapse.
     pub w_in: Option<Tensor>,
+    /// Decay a step of the inhibitory current; `Some` exactly with [`Synapse::Alpha`].
+    pub alpha_inh: Option<Tensor>,
     /// Threshold of negative spikes, negative; `Some` exactly with [`Spikes::Signed`].
     pub v_threshold_neg: Option<Tensor>,
     /// Lower clamp of `v` after the reset.
@@ -178,7 +183,12 @@ names!(ResetTiming {
     SameStepGuarded => "same_step_guarded",
 });
 names!(Spikes { None => "none", Single => "single", Multi => "multi", Signed => "signed" });
-names!(Synapse { None => "none", DecayFirst => "decay_first", DecayAfter => "decay_after" });
+names!(Synapse {
+    None => "none",
+    DecayFirst => "decay_first",
+    DecayAfter => "decay_after",
+    Alpha => "alpha",
+});
 names!(Order { A => "A", B => "B" });
 
 impl Default for NeuronRules {
@@ -210,6 +220,7 @@ impl Default for Neuron {
             gain: one.clone(),
             alpha_syn: None,
             w_in: None,
+            alpha_inh: None,
             v_threshold_neg: None,
             v_min: None,
             spike_amplitude: one,

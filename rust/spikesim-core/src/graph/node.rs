@@ -101,6 +101,11 @@ pub enum Op {
         /// The factors.
         scale: Tensor,
     },
+    /// Each element arrives its own number of steps later.
+    Delay {
+        /// Steps, whole numbers of at least 0: scalar, per channel or per element.
+        delay: Tensor,
+    },
     /// Join along `axis` in the order of the edges.
     Concat {
         /// Axis of one sample.
@@ -115,4 +120,21 @@ pub enum Op {
     Add,
     /// A population of neurons.
     Neuron(Box<Neuron>),
+}
+
+impl Op {
+    /// Steps that what enters the node takes to act in it: the least and the most. A node that
+    /// takes at least one sees nothing of its sources in the same step.
+    pub fn delays(&self) -> [usize; 2] {
+        match self {
+            Self::Delay { delay } => bounds(delay),
+            _ => [0, 0],
+        }
+    }
+}
+
+/// The least and the largest of whole numbers.
+fn bounds(delay: &Tensor) -> [usize; 2] {
+    let steps = || delay.data().iter().map(|&d| d as usize);
+    [steps().min().unwrap_or(0), steps().max().unwrap_or(0)]
 }

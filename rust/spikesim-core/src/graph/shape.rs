@@ -78,7 +78,9 @@ pub(super) fn infer(place: &str, op: &Op, inputs: &[&[usize]]) -> Result<Vec<usi
                 }
             }
         }
-        Op::BatchNorm(_) | Op::Scale { .. } | Op::Add | Op::Neuron(_) => first.to_vec(),
+        Op::BatchNorm(_) | Op::Scale { .. } | Op::Delay { .. } | Op::Add | Op::Neuron(_) => {
+            first.to_vec()
+        }
     };
     check_shape(place, "output", &shape)?;
     Ok(shape)

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::attributes::{
+    AdaptiveAttributes, ConcatAttributes, ConvAttributes, FlattenAttributes, NoAttributes,
+    NormAttributes, PoolAttributes, UpsampleAttributes,
+};
 use super::neuron::{Neuron, NeuronRules};
 use super::node::{BatchNorm, Conv, Linear, Op, Pool, PoolKind};
 use super::{Graph, NodeId, Tensor};
@@ -15,91 +18,8 @@ use crate::error::{Error, Result};
 /// Arrays by name.
 pub type Arrays = BTreeMap<String, Tensor>;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoAttributes {}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConvAttributes<const N: usize> {
-    #[serde(with = "fixed")]
-    stride: [usize; N],
-    #[serde(with = "fixed")]
-    padding: [[usize; 2]; N],
-    #[serde(with = "fixed")]
-    dilation: [usize; N],
-    groups: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PoolAttributes<const N: usize> {
-    #[serde(with = "fixed")]
-    kernel_size: [usize; N],
-    #[serde(with = "fixed")]
-    stride: [usize; N],
-    #[serde(with = "fixed")]
-    padding: [[usize; 2]; N],
-    ceil_mode: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    count_include_pad: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdaptiveAttributes {
-    output_size: [usize; 2],
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FlattenAttributes {
-    start_dim: i64,
-    end_dim: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NormAttributes {
-    eps: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ConcatAttributes {
-    axis: i64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UpsampleAttributes {
-    scale_factor: [usize; 2],
-}
-
-/// Lists of exactly N entries (serde knows arrays of a generic length not by itself).
-mod fixed {
-    use serde::de::{DeserializeOwned, Error};
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer, T: Serialize, const N: usize>(
-        list: &[T; N],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        list.as_slice().serialize(to)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>, T: DeserializeOwned, const N: usize>(
-        from: D,
-    ) -> Result<[T; N], D::Error> {
-        let list = Vec::<T>::deserialize(from)?;
-        let found = list.len();
-        list.try_into()
-            .map_err(|_| D::Error::invalid_length(found, &format!("{N} entries").as_str()))
-    }
-}
-
 /// Every kind a specification can have.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "linear",
     "conv1d",
     "conv2d",
@@ -115,6 +35,7 @@ pub const KINDS: [&str; 20] = [
     "flatten",
     "batch_norm",
     "scale",
+    "delay",
     "concat",
     "upsample",
     "add",
@@ -193,6 +114,10 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
         "scale" => {
             take.attributes::<NoAttributes>(object)?;
             Op::Scale { scale: take.array("scale")? }
+        }
+        "delay" => {
+            take.attributes::<NoAttributes>(object)?;
+            Op::Delay { delay: take.array("delay")? }
         }
         "concat" => {
             let a = take.attributes::<ConcatAttributes>(object)?;
@@ -319,6 +244,7 @@ impl Taker<'_> {
             gain: self.array("gain")?,
             alpha_syn: self.optional("alpha_syn"),
             w_in: self.optional("w_in"),
+            alpha_inh: self.optional("alpha_inh"),
             v_threshold_neg: self.optional("v_threshold_neg"),
             v_min: self.optional("v_min"),
             spike_amplitude: self.array("spike_amplitude")?,
@@ -353,6 +279,7 @@ impl Op {
             Self::Flatten { .. } => "flatten",
             Self::BatchNorm(_) => "batch_norm",
             Self::Scale { .. } => "scale",
+            Self::Delay { .. } => "delay",
             Self::Concat { .. } => "concat",
             Self::Upsample { .. } => "upsample",
             Self::Add => "add",
@@ -364,7 +291,7 @@ impl Op {
     pub fn spec(&self) -> Value {
         let mut spec = match self {
             Self::Input { shape } => json!({"shape": shape}),
-            Self::Linear(_) | Self::Scale { .. } | Self::Add => json!({}),
+            Self::Linear(_) | Self::Scale { .. } | Self::Delay { .. } | Self::Add => json!({}),
             Self::Conv(conv) => {
                 let from = 2 - conv.dims;
                 json!({
@@ -418,6 +345,7 @@ impl Op {
                 ("running_var", &n.running_var),
             ],
             Self::Scale { scale } => vec![("scale", scale)],
+            Self::Delay { delay } => vec![("delay", delay)],
             Self::Neuron(n) => n.parameters(),
             Self::Input { .. }
             | Self::Pool(_)

@@ -37,6 +37,12 @@ impl Tensor {
         (self.data.len() == 1).then(|| self.data[0])
     }
 
+    /// The value that all elements have, if they have the same.
+    pub fn uniform(&self) -> Option<f32> {
+        let (&first, rest) = self.data.split_first()?;
+        rest.iter().all(|&x| x == first).then_some(first)
+    }
+
     /// The same values under another shape; `None` when it has not as many.
     pub fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
         Self::new(shape, self.data.clone())

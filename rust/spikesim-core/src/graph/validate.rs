@@ -17,12 +17,13 @@ impl Graph {
         readout(self)
     }
 
-    /// The nodes in an order in which every edge without delay goes forward; of those that could
-    /// come next, the one added first.
+    /// The nodes in an order in which each comes after all that it sees in the same step; of
+    /// those that could come next, the one added first.
     pub fn order(&self) -> Result<Vec<NodeId>> {
         let mut waiting = vec![0usize; self.nodes.len()];
         let mut out: Vec<Vec<NodeId>> = vec![Vec::new(); self.nodes.len()];
-        for edge in self.edges.iter().filter(|e| e.delay == 0) {
+        let immediate = immediate(self);
+        for edge in self.edges.iter().filter(|e| e.delay == 0 && immediate[e.dst]) {
             waiting[edge.dst] += 1;
             out[edge.src].push(edge.dst);
         }
@@ -45,10 +46,16 @@ impl Graph {
     }
 }
 
+/// For each node whether it sees in a step what an edge without delay brings in that step.
+fn immediate(graph: &Graph) -> Vec<bool> {
+    graph.nodes.iter().map(|node| node.op.delays()[0] == 0).collect()
+}
+
 /// Every cycle needs a delay, or a step would need its own result, and a neuron, or it would
 /// grow without a rule.
 pub(super) fn cycles(graph: &Graph) -> Result<()> {
-    if let Some(cycle) = find_cycle(graph, |e| e.delay == 0) {
+    let immediate = immediate(graph);
+    if let Some(cycle) = find_cycle(graph, |e| e.delay == 0 && immediate[e.dst]) {
         let problem = format!(
             "cycle {cycle} has no delay, expected at least one step in it; give the edge that \
              closes it one: connect(..., delay=1)"

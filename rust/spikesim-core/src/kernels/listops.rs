@@ -140,6 +140,26 @@ pub fn add(sources: &[(&Events, usize)], dims: Dims, scratch: &mut Scratch, out:
     }
 }
 
+/// Each element from its own row of the past: `rows` are (class, source, row), `class` is
+/// `[pixel][channel]`, and an element takes the events of the rows of its class, added in the
+/// order of `rows`.
+pub fn delay(
+    rows: &[(u32, &Events, usize)],
+    class: &[u32],
+    dims: Dims,
+    scratch: &mut Scratch,
+    out: &mut Events,
+) {
+    scratch.fit(dims.c);
+    for (p, class) in class.chunks_exact(dims.c).enumerate() {
+        for &(k, src, t) in rows {
+            src.pixel(t, p).filter(|e| class[e.c] == k).for_each(|e| scratch.add(e));
+        }
+        scratch.drain(|c, value, mult, _| out.push(p % dims.w, Event { c, value, mult }));
+        out.end_pixel();
+    }
+}
+
 /// The same elements in C order under other dims.
 pub fn reshape(src: &Events, t: usize, out: &mut Events) {
     let (from, to) = (src.dims(), out.dims());

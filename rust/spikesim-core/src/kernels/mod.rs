@@ -15,6 +15,7 @@ pub mod level;
 pub mod listops;
 pub mod neuron;
 pub mod oracle;
+pub mod param;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]
 mod simd_neon;

@@ -1,74 +1,10 @@
 //! The step of a population (S3), sixteen neurons at a time.
 
+use super::param::Param;
 use super::simd::{LANES, Simd};
 
 /// Magnitudes below this are set to zero where state decays (S8).
 pub const TINY: f32 = 1e-30;
-
-/// A parameter laid out for blocks: per channel `[block][lane]`, per neuron `[block][pixel][lane]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Param {
-    data: Vec<f32>,
-    block_stride: usize,
-    pixel_stride: usize,
-}
-
-impl Param {
-    /// `value(channel, pixel)` laid out for blocks of `width`; lanes past the last channel hold
-    /// `filler`. One value a channel unless `per_neuron`.
-    pub fn pack(
-        (channels, pixels, width): (usize, usize, usize),
-        per_neuron: bool,
-        filler: f32,
-        value: impl Fn(usize, usize) -> f32,
-    ) -> Self {
-        let blocks = channels.div_ceil(width);
-        let reps = if per_neuron { pixels } else { 1 };
-        let mut data = Vec::with_capacity(blocks * reps * width);
-        for block in 0..blocks {
-            for pixel in 0..reps {
-                data.extend((0..width).map(|lane| {
-                    let c = block * width + lane;
-                    if c < channels { value(c, pixel) } else { filler }
-                }));
-            }
-        }
-        let pixel_stride = if per_neuron { width } else { 0 };
-        Self { data, block_stride: reps * width, pixel_stride }
-    }
-
-    /// The value at one lane: what the oracle reads.
-    pub fn at(&self, block: usize, pixel: usize, lane: usize) -> f32 {
-        self.data[block * self.block_stride + pixel * self.pixel_stride + lane]
-    }
-
-    /// The value of every neuron, `[block][pixel][lane]`: a state to start from.
-    pub fn expand(&self, blocks: usize, pixels: usize, width: usize) -> Vec<f32> {
-        let mut out = Vec::with_capacity(blocks * pixels * width);
-        for block in 0..blocks {
-            for pixel in 0..pixels {
-                let at = block * self.block_stride + pixel * self.pixel_stride;
-                out.extend_from_slice(&self.data[at..at + width]);
-            }
-        }
-        out
-    }
-
-    /// Whether the parameter covers `width` lanes of every pixel of `block`.
-    fn covers(&self, block: usize, width: usize, pixels: usize) -> bool {
-        let last = block * self.block_stride + pixels.saturating_sub(1) * self.pixel_stride;
-        self.data.len() >= last + width
-    }
-
-    /// # Safety
-    /// `S`'s instruction set; block, pixel and vector exist.
-    #[inline(always)]
-    unsafe fn load<S: Simd>(&self, block: usize, pixel: usize, j: usize) -> S::V {
-        let at = block * self.block_stride + pixel * self.pixel_stride + j * LANES;
-        // SAFETY: `pack` laid out every block, pixel and lane.
-        unsafe { S::load(self.data.as_ptr().add(at)) }
-    }
-}
 
 /// Which parts of S3 a population uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +23,7 @@ pub struct Rules {
     pub order_b: bool,
     pub decay_first: bool,
     pub decay_after: bool,
+    pub alpha: bool,
     pub refractory: bool,
     pub adaptive: bool,
     pub clamp: bool,
@@ -106,6 +43,7 @@ impl Rules {
                 || self.order_b
                 || self.decay_first
                 || self.decay_after
+                || self.alpha
                 || self.refractory
                 || self.adaptive
                 || self.clamp)
@@ -126,6 +64,7 @@ pub struct NeuronParams {
     pub gain: Param,
     pub alpha_syn: Option<Param>,
     pub w_in: Option<Param>,
+    pub alpha_inh: Option<Param>,
     pub v_threshold_neg: Option<Param>,
     pub v_min: Option<Param>,
     pub theta_plus: Option<Param>,
@@ -150,6 +89,7 @@ impl NeuronParams {
             gain,
             alpha_syn: None,
             w_in: None,
+            alpha_inh: None,
             v_threshold_neg: None,
             v_min: None,
             theta_plus: None,
@@ -171,6 +111,8 @@ pub struct NeuronBlock<'a> {
     pub v: &'a mut [f32],
     /// Synaptic current.
     pub i: &'a mut [f32],
+    /// Inhibitory current (alpha).
+    pub n: &'a mut [f32],
     /// Adaptive part of the threshold.
     pub a: &'a mut [f32],
     /// Refractory steps left.
@@ -195,6 +137,7 @@ impl NeuronBlock<'_> {
         let rest = [
             &params.alpha_syn,
             &params.w_in,
+            &params.alpha_inh,
             &params.v_threshold_neg,
             &params.v_min,
             &params.theta_plus,
@@ -204,9 +147,12 @@ impl NeuronBlock<'_> {
         assert!(all.into_iter().all(|p| p.covers(block, width, pixels)), "parameters");
         let state = pixels * width;
         let synapse = params.alpha_syn.is_some() && params.w_in.is_some();
-        assert!(synapse == (rules.decay_first || rules.decay_after), "synapse");
+        let wanted = rules.decay_first || rules.decay_after || rules.alpha;
+        assert!(synapse == wanted, "synapse");
+        assert!(params.alpha_inh.is_some() == rules.alpha, "inhibition");
         assert!(self.v.len() == state, "v");
         assert!(!synapse || self.i.len() == state, "i");
+        assert!(!rules.alpha || self.n.len() == state, "n");
         assert!(!rules.adaptive || self.a.len() == state, "a");
         assert!(!rules.refractory || self.r.len() == state, "r");
         let record = steps * state;
@@ -355,23 +301,42 @@ unsafe fn full_step<S: Simd>(
             v = reset::<S>(rules, rho, v, theta, v_reset);
         }
         let mut input = x;
+        // The inhibitory current of the step before, which an alpha synapse's reset gives back.
+        let mut inhibition = zero;
         if let (Some(alpha), Some(w_in)) = (&params.alpha_syn, &params.w_in) {
             let alpha = alpha.load::<S>(block, pixel, j);
             let arrived = S::mul(w_in.load::<S>(block, pixel, j), x);
             let i = S::load(n.i.as_ptr().add(at));
-            input = if rules.decay_first {
-                S::add(flush::<S>(S::mul(alpha, i)), arrived)
-            } else {
+            let mut next = if rules.decay_after {
                 flush::<S>(S::mul(alpha, S::add(i, arrived)))
+            } else {
+                S::add(flush::<S>(S::mul(alpha, i)), arrived)
             };
-            S::store(n.i.as_mut_ptr().add(at), input);
+            input = next;
+            if let (true, Some(alpha)) = (rules.alpha, &params.alpha_inh) {
+                let alpha = alpha.load::<S>(block, pixel, j);
+                inhibition = S::load(n.n.as_ptr().add(at));
+                let mut other = S::sub(flush::<S>(S::mul(alpha, inhibition)), arrived);
+                input = S::add(next, other);
+                if rules.reset_after && rules.subtract {
+                    next = S::select(rho, S::sub(next, theta), next);
+                    other = S::select(rho, zero, other);
+                } else if rules.reset_after && rules.to_value {
+                    next = S::select(rho, zero, next);
+                    other = S::select(rho, zero, other);
+                }
+                S::store(n.n.as_mut_ptr().add(at), other);
+            }
+            S::store(n.i.as_mut_ptr().add(at), next);
         }
         let leak = params.v_leak.load::<S>(block, pixel, j);
         let alpha = params.alpha_mem.load::<S>(block, pixel, j);
         let gain = params.gain.load::<S>(block, pixel, j);
         let decayed = flush::<S>(S::mul(alpha, S::sub(v, leak)));
         let mut h = S::add(S::add(leak, decayed), S::mul(gain, input));
-        if rules.reset_after {
+        if rules.reset_after && rules.alpha && rules.subtract {
+            h = S::select(rho, S::add(h, inhibition), h);
+        } else if rules.reset_after {
             h = reset::<S>(rules, rho, h, theta, v_reset);
         }
         if rules.guarded {

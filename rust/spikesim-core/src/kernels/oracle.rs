@@ -41,6 +41,7 @@ pub fn conv_sum(
 pub struct State {
     pub v: f32,
     pub i: f32,
+    pub n: f32,
     pub a: f32,
     pub r: f32,
 }
@@ -57,8 +58,8 @@ pub fn neuron_step(
     x: f32,
 ) -> f32 {
     let rules = &n.rules;
-    let at = |p: &super::neuron::Param| p.at(block, pixel, lane);
-    let opt = |p: &Option<super::neuron::Param>| p.as_ref().map(at);
+    let at = |p: &super::param::Param| p.at(block, pixel, lane);
+    let opt = |p: &Option<super::param::Param>| p.as_ref().map(at);
     let passes = |v: f32, theta: f32| if rules.strict { v > theta } else { v >= theta };
     let mut theta = at(&n.v_threshold);
     let v_reset = at(&n.v_reset);
@@ -76,17 +77,26 @@ pub fn neuron_step(
     };
     let mut v = if rules.reset_before && rho { reset(old) } else { old };
     let mut input = x;
+    let inhibition = s.n;
     if let (Some(alpha), Some(w_in)) = (opt(&n.alpha_syn), opt(&n.w_in)) {
-        s.i = match rules.decay_first {
-            true => flush(alpha * s.i) + w_in * x,
-            false => flush(alpha * (s.i + w_in * x)),
+        s.i = match rules.decay_after {
+            false => flush(alpha * s.i) + w_in * x,
+            true => flush(alpha * (s.i + w_in * x)),
         };
         input = s.i;
+        if let Some(alpha) = opt(&n.alpha_inh) {
+            s.n = flush(alpha * s.n) - w_in * x;
+            input = s.i + s.n;
+        }
     }
     let leak = at(&n.v_leak);
     let mut h = (leak + flush(at(&n.alpha_mem) * (v - leak))) + at(&n.gain) * input;
     if rules.reset_after && rho {
-        h = reset(h);
+        h = if rules.alpha && rules.subtract { h + inhibition } else { reset(h) };
+        if rules.alpha && (rules.subtract || rules.to_value) {
+            s.i = if rules.subtract { s.i - theta } else { 0.0 };
+            s.n = 0.0;
+        }
     }
     if rules.guarded && rho {
         h -= theta;

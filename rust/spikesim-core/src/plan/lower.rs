@@ -2,7 +2,7 @@
 
 use super::pack::Packed;
 use super::params::{ParentSpec, Population};
-use super::{Factor, PlanEdge, PlanNode, PlanOp, PoolMode};
+use super::{Delays, Factor, PlanEdge, PlanNode, PlanOp, PoolMode};
 use crate::graph::kind::{ValueKind, value_kinds};
 use crate::graph::node::{BatchNorm, Pool, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Tensor};
@@ -13,16 +13,17 @@ use crate::{Error, Result};
 pub(super) fn lower(graph: &Graph, level: Level) -> Result<Vec<PlanNode>> {
     let mut nodes = Vec::with_capacity(graph.nodes().len());
     let kinds = value_kinds(graph);
+    let past = looked_back(graph);
     for (id, node) in graph.nodes().iter().enumerate() {
         let edges = graph.incoming(id).map(|e| PlanEdge { src: e.src, delay: e.delay }).collect();
-        let history = graph.outgoing(id).map(|e| e.delay).max().unwrap_or(0);
         nodes.push(PlanNode {
             name: node.name.clone(),
             shape: node.shape.clone(),
             dims: Dims::of(&node.shape),
-            op: op(graph, id, node, level)?,
+            op: op(graph, id, past[id], level)?,
             edges,
-            history,
+            history: past[id],
+            least_delay: node.op.delays()[0],
             dense: kinds[id] == ValueKind::Currents,
         });
     }
@@ -32,7 +33,18 @@ pub(super) fn lower(graph: &Graph, level: Level) -> Result<Vec<PlanNode>> {
     Ok(nodes)
 }
 
-fn op(graph: &Graph, id: NodeId, node: &Node, level: Level) -> Result<PlanOp> {
+/// Steps of each node's past that some edge looks back to.
+fn looked_back(graph: &Graph) -> Vec<usize> {
+    let own: Vec<_> = graph.nodes().iter().map(|node| node.op.delays()[1]).collect();
+    let mut past = vec![0; own.len()];
+    for edge in graph.edges() {
+        past[edge.src] = past[edge.src].max(edge.delay + own[edge.dst]);
+    }
+    past
+}
+
+fn op(graph: &Graph, id: NodeId, past: usize, level: Level) -> Result<PlanOp> {
+    let node = &graph.nodes()[id];
     let (input, output) = (Dims::of(&node.in_shape), Dims::of(&node.shape));
     let too_large = |d: Dims| d.c.checked_mul(d.w.max(1)).is_none_or(|n| n > u32::MAX as usize);
     if too_large(output) || too_large(input) {
@@ -40,7 +52,6 @@ fn op(graph: &Graph, id: NodeId, node: &Node, level: Level) -> Result<PlanOp> {
         return Err(Error::unsupported(&node.name, what, "use rows below 2^32 elements"));
     }
     // Event offsets are u32: a step and the past that edges look back to must fit.
-    let past = graph.outgoing(id).map(|e| e.delay).max().unwrap_or(0);
     if output.len().saturating_mul(past + 1) > u32::MAX as usize {
         let what = format!("a delay of {past} steps over {} values", output.len());
         return Err(Error::unsupported(&node.name, what, "use a shorter delay"));
@@ -70,6 +81,7 @@ fn op(graph: &Graph, id: NodeId, node: &Node, level: Level) -> Result<PlanOp> {
         Op::Scale { scale } => {
             PlanOp::Affine { factor: Factor { values: flat(scale), dims: output }, shift: None }
         }
+        Op::Delay { delay } => PlanOp::Delay { delays: Delays::new(delay, &node.shape) },
         Op::Concat { axis } => PlanOp::Concat { axis: concat_axis(node, *axis)? },
         Op::Upsample { scale_factor } => PlanOp::Upsample { factor: *scale_factor },
         Op::Add => PlanOp::Add,

@@ -8,7 +8,7 @@ mod schedule;
 
 use std::fmt;
 
-use crate::graph::{Graph, NodeId, Readout};
+use crate::graph::{Graph, NodeId, Readout, Tensor};
 use crate::kernels::fanout::Fanout;
 use crate::kernels::level::Level;
 use crate::kernels::window::{Dims, Windows};
@@ -47,6 +47,8 @@ pub(crate) struct PlanNode {
     pub(crate) edges: Vec<PlanEdge>,
     /// Steps of this node's past that some edge looks back to.
     pub(crate) history: usize,
+    /// Steps after which what its edges bring acts here at the earliest.
+    pub(crate) least_delay: usize,
     /// Whether its value is analog (else event lists).
     pub(crate) dense: bool,
 }
@@ -74,6 +76,8 @@ pub(crate) enum PlanOp {
     /// `x · factor (+ shift)`, one value a channel or an element; BatchNorm that could not be
     /// folded has a shift.
     Affine { factor: Factor, shift: Option<Factor> },
+    /// Each element from its own step of the past.
+    Delay { delays: Delays },
     /// Join along an axis of (C, H, W).
     Concat { axis: usize },
     /// Nearest-neighbour repetition.
@@ -113,6 +117,31 @@ impl Factor {
     }
 }
 
+/// The delay of each element.
+#[derive(Debug)]
+pub(crate) struct Delays {
+    /// Steps, ascending, each once.
+    pub(crate) steps: Vec<usize>,
+    /// `[pixel][channel]`: which of them the element has.
+    pub(crate) class: Vec<u32>,
+}
+
+impl Delays {
+    fn new(delay: &Tensor, shape: &[usize]) -> Self {
+        let dims = Dims::of(shape);
+        let mut steps: Vec<usize> = delay.data().iter().map(|&d| d as usize).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        let class_of = |d: f32| steps.partition_point(|&s| s < d as usize) as u32;
+        let pixels = dims.pixels();
+        let class = (0..pixels)
+            .flat_map(|p| (0..dims.c).map(move |c| c * pixels + p))
+            .map(|at| class_of(delay.value_at(at, shape)))
+            .collect();
+        Self { steps, class }
+    }
+}
+
 impl Plan {
     /// Plan `graph` for `level`.
     pub fn new(graph: &Graph, level: Level) -> Result<Self> {
@@ -121,7 +150,8 @@ impl Plan {
             let what = format!("\"{}\" on this CPU", level.name());
             return Err(Error::unsupported("level", what, ""));
         }
-        let graph = graph.fold()?;
+        let mut graph = graph.fold()?;
+        graph.merge_delays();
         let nodes = lower::lower(&graph, level)?;
         let stages = schedule::schedule(&nodes);
         Ok(Self { level, nodes, stages, output: graph.output(), readout: graph.readout() })
@@ -221,6 +251,7 @@ impl Plan {
             PlanOp::Pool { mode, .. } => format!("{mode:?} pool"),
             PlanOp::Reshape => "reshape".into(),
             PlanOp::Affine { .. } => "scale".into(),
+            PlanOp::Delay { delays } => format!("{} delays", delays.steps.len()),
             PlanOp::Concat { .. } => "concat".into(),
             PlanOp::Upsample { .. } => "upsample".into(),
             PlanOp::Add => "add".into(),

@@ -4,7 +4,8 @@ use crate::graph::Neuron;
 use crate::graph::Tensor;
 use crate::graph::neuron::{Fires, Order, Reset, ResetTiming, Spikes, Synapse};
 use crate::kernels::level::Level;
-use crate::kernels::neuron::{NeuronParams, Param, Rules};
+use crate::kernels::neuron::{NeuronParams, Rules};
+use crate::kernels::param::Param;
 use crate::kernels::window::Dims;
 
 use super::PlanEdge;
@@ -72,6 +73,7 @@ impl Population {
         let mut params = NeuronParams::new(rules, five);
         params.alpha_syn = option(&neuron.alpha_syn, 0.0);
         params.w_in = option(&neuron.w_in, 0.0);
+        params.alpha_inh = option(&neuron.alpha_inh, 0.0);
         params.v_threshold_neg = option(&neuron.v_threshold_neg, f32::NEG_INFINITY);
         params.v_min = option(&neuron.v_min, 0.0);
         params.theta_plus = option(&neuron.theta_plus, 0.0);
@@ -120,6 +122,7 @@ fn rules(neuron: &Neuron) -> Rules {
         order_b: rules.order == Order::B,
         decay_first: rules.synapse == Synapse::DecayFirst,
         decay_after: rules.synapse == Synapse::DecayAfter,
+        alpha: rules.synapse == Synapse::Alpha,
         refractory: rules.refractory > 0,
         adaptive: neuron.theta_plus.is_some(),
         clamp: neuron.v_min.is_some(),

@@ -34,7 +34,7 @@ fn sources(nodes: &[PlanNode], node: &PlanNode) -> Vec<(NodeId, usize)> {
             .map(|e| (e.src, e.delay))
             .collect(),
         PlanOp::Synapse { fused: true, .. } => Vec::new(),
-        _ => node.edges.iter().map(|e| (e.src, e.delay)).collect(),
+        _ => node.edges.iter().map(|e| (e.src, e.delay + node.least_delay)).collect(),
     }
 }
 

@@ -82,6 +82,9 @@ fn step(
     scratch: &mut Scratch,
     out: &mut Value,
 ) {
+    if let PlanOp::Delay { delays } = &node.op {
+        return super::delay::step((node, delays), values, (s, t), scratch, out);
+    }
     let sources: Vec<(&Value, usize)> =
         node.edges.iter().map(|e| (&values[e.src][s], values[e.src][s].row(t, e.delay))).collect();
     let analog =

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod counts;
+mod delay;
 mod eval;
 mod group;
 mod population;

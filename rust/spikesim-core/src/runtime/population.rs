@@ -183,18 +183,21 @@ impl Group<'_> {
             let parts = split(&mut state.v, blocks)
                 .into_iter()
                 .zip(split(&mut state.i, blocks))
+                .zip(split(&mut state.n, blocks))
                 .zip(split(&mut state.a, blocks))
                 .zip(split(&mut state.r, blocks))
                 .zip(split(&mut out.masks, blocks))
                 .zip(split(&mut out.z, blocks))
                 .zip(split(&mut out.v, blocks))
                 .zip(split(&mut out.x, blocks));
-            for (block, (((((((v, i), a), r), masks), z), v_out), x_out)) in parts.enumerate() {
+            for (block, ((((((((v, i), n), a), r), masks), z), v_out), x_out)) in parts.enumerate()
+            {
                 posts[block].push(Post::Neuron(NeuronBlock {
                     params: &pop.params,
                     lanes: extent.mask(block),
                     v,
                     i,
+                    n,
                     a,
                     r,
                     masks,

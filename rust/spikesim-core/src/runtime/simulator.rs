@@ -110,10 +110,14 @@ impl Simulator {
         };
         let nodes = || self.plan.nodes.iter().enumerate();
         let rows: usize = nodes().map(each_step).fold(0, usize::saturating_add);
-        let state = nodes()
-            .filter(|(_, node)| matches!(node.op, PlanOp::Population(_)))
-            .map(|(_, node)| node.dims.len() * size_of::<f32>())
-            .fold(0, usize::saturating_add);
+        // Membranes, and of the past what is there without any event: values, or offsets of lists.
+        let held = |node: &PlanNode| {
+            let population = usize::from(matches!(node.op, PlanOp::Population(_)));
+            let past = if node.dense { node.dims.len() } else { node.dims.pixels() };
+            let values = population * node.dims.len() + node.history.saturating_mul(past);
+            values.saturating_mul(size_of::<f32>())
+        };
+        let state = nodes().map(|(_, node)| held(node)).fold(0, usize::saturating_add);
         let sample = rows.saturating_mul(input.steps).saturating_add(state);
         let bytes = sample.saturating_mul(input.samples);
         Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| {

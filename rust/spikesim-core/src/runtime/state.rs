@@ -13,6 +13,7 @@ use crate::{Error, Result};
 pub(super) struct NodeState {
     pub(super) v: Vec<f32>,
     pub(super) i: Vec<f32>,
+    pub(super) n: Vec<f32>,
     pub(super) a: Vec<f32>,
     pub(super) r: Vec<f32>,
     /// The past that delayed edges look back to.
@@ -47,8 +48,11 @@ impl SampleState {
                     let rules = &pop.params.rules;
                     let zeros = || vec![0.0; blocks * pixels * pop.width];
                     state.v = pop.v0.expand(blocks, pixels, pop.width);
-                    if rules.decay_first || rules.decay_after {
+                    if rules.decay_first || rules.decay_after || rules.alpha {
                         state.i = pop.i0.expand(blocks, pixels, pop.width);
+                    }
+                    if rules.alpha {
+                        state.n = zeros();
                     }
                     if rules.adaptive {
                         state.a = zeros();
@@ -68,13 +72,14 @@ impl SampleState {
 }
 
 /// The arrays of a population's state that are in use, with their names.
-fn parts(state: &NodeState) -> [(&'static str, &Vec<f32>); 4] {
-    [("v", &state.v), ("i", &state.i), ("theta", &state.a), ("refractory", &state.r)]
+fn parts(state: &NodeState) -> [(&'static str, &Vec<f32>); 5] {
+    let NodeState { v, i, n, a, r, .. } = state;
+    [("v", v), ("i", i), ("i_inh", n), ("theta", a), ("refractory", r)]
 }
 
-fn parts_mut(state: &mut NodeState) -> [(&'static str, &mut Vec<f32>); 4] {
-    let NodeState { v, i, a, r, .. } = state;
-    [("v", v), ("i", i), ("theta", a), ("refractory", r)]
+fn parts_mut(state: &mut NodeState) -> [(&'static str, &mut Vec<f32>); 5] {
+    let NodeState { v, i, n, a, r, .. } = state;
+    [("v", v), ("i", i), ("i_inh", n), ("theta", a), ("refractory", r)]
 }
 
 fn full_shape(front: &[usize], node: &PlanNode) -> Vec<usize> {
