@@ -147,7 +147,8 @@ class Builder:
         out = self.pick(*CHANNELS, self.pick(*WIDE))
         dims = len(value.shape) - 1
         if dims == 0:
-            op: Any = ss.Linear(self.weights(out, value.shape[0]), self.bias(out))
+            w = self.weights(out, value.shape[0])
+            op: Any = ss.Linear(w, self.bias(out), self.synapses(w.shape))
         else:
             op = self.conv(value.shape, out)
         layer = self.add(op, sources, spikes=False, currents=True, clean=False)
@@ -179,6 +180,7 @@ class Builder:
                 padding=padding[0],
                 dilation=dilation[0],
                 groups=groups,
+                delay=self.synapses(w.shape),
             )
         return ss.Conv2d(
             w,
@@ -187,6 +189,7 @@ class Builder:
             padding=tuple(padding),
             dilation=tuple(dilation),
             groups=groups,
+            delay=self.synapses(w.shape),
         )
 
     def batch_norm(self, channels: int) -> Any:
@@ -221,29 +224,35 @@ class Builder:
         ways = ["itself", "scale"]
         ways += ["weights"] * 2 if neuron.clean or not self.exact else []
         way = self.pick(*ways)
-        back = neuron
-        if way == "scale":
-            back = self.scale(neuron)
-        elif way == "weights":
-            back = self.back(neuron)
-        self.close(back, neuron.name)
+        if way == "weights":
+            self.weights_back(neuron, neuron.name)
+        else:
+            self.close(self.scale(neuron) if way == "scale" else neuron, neuron.name)
         before = [e.src for e in self.net.edges if e.dst == neuron.name]
         layers = [name for name in before if self.takes(self.net.node(name), neuron)]
         if layers and self.pick(True, False):
             self.close(neuron, layers[0])
 
-    def back(self, neuron: Value) -> Value:
-        """A layer from a population to its own shape."""
+    def weights_back(self, neuron: Value, name: str) -> None:
+        """A layer from a population to its own shape; if all its synapses are late, no edge and
+        no Delay need be."""
         n = neuron.shape[0]
+        least = self.pick(0, 1)
         if len(neuron.shape) == 1:
-            op: Any = ss.Linear(self.weights(n, n), self.bias(n))
+            w = self.weights(n, n)
+            op: Any = ss.Linear(w, self.bias(n), self.synapses(w.shape, least))
         else:
             dims = len(neuron.shape) - 1
             groups = self.pick(1, n)
             w = self.weights(n, n // groups, *[self.pick(1, 3) for _ in range(dims)])
             conv = ss.Conv1d if dims == 1 else ss.Conv2d
-            op = conv(w, self.bias(n), padding="same", groups=groups)
-        return self.add(op, [neuron], spikes=False, currents=True, clean=False)
+            late = self.synapses(w.shape, least)
+            op = conv(w, self.bias(n), padding="same", groups=groups, delay=late)
+        back = self.add(op, [neuron], spikes=False, currents=True, clean=False)
+        if least and op.delay is not None:
+            self.connect(back.name, name, 0)
+        else:
+            self.close(back, name)
 
     def takes(self, node: ss.Node, value: Value) -> bool:
         """Whether an edge from `value` may enter `node`, and close a cycle there."""
@@ -355,6 +364,12 @@ class Builder:
         """Steps: one for all, one a channel, or one an element."""
         form = self.pick((), shape[:1], shape)
         return self.rng.integers(least, least + self.pick(1, 2, 4), form)
+
+    def synapses(self, shape: tuple[int, ...], least: int = 0) -> Any:
+        """Steps that synapses take: mostly none; one for all, or one each."""
+        if not self.pick(False, False, least > 0, True):
+            return None
+        return self.rng.integers(least, least + self.pick(1, 2, 4), self.pick((), shape, shape))
 
     def norm(self, value: Value) -> Value:
         op = self.batch_norm(value.shape[0])

@@ -38,8 +38,11 @@ def webs(draw: Draw, exact: bool = False) -> Case:
         source, target = populations[first], populations[second]
         ways = ["itself", "scale"] + (["weights"] * 2 if source.clean or not exact else [])
         way = builder.pick(*ways)
-        if way != "itself":
-            source = builder.scale(source) if way == "scale" else builder.back(source)
+        if way == "weights":
+            builder.weights_back(source, target.name)
+            continue
+        if way == "scale":
+            source = builder.scale(source)
         if second > first and builder.pick(True, False):
             builder.connect(source.name, target.name, 0)
         else:

@@ -136,3 +136,127 @@ def test_s1_4_cycles_through_delays(run: Run) -> None:
         # 2, m has 0 + 1 + 1 and fires, and so on.
         assert spikes(outcome, "n") == [1, 1, 1, 1, 1]
         assert spikes(outcome, "m") == [0, 1, 1, 1, 1]
+
+
+# Delays of synapses
+
+
+@rule("S2.20")
+def test_s2_20_delays_of_synapses(run: Run) -> None:
+    x = [[1, 10], [2, 20], [3, 30], [4, 40]]
+    weight, bias = array([1, 2], [0.5, 0]), array(0.25, 0)
+    net = network((2,), (ss.Linear(weight, bias, delay=[[0, 2], [1, 3]]), "fc"), (neuron(), "n"))
+    # x₀ now and 2·x₁ of two steps ago; half of x₀ a step ago; the bias at every step.
+    expected = [[1.25, 0], [2.25, 0.5], [3.25 + 20, 1], [4.25 + 40, 1.5]]
+    assert currents(run, net, x) == expected
+    # One for all; the edge's own delay adds to it.
+    for delay in (1, np.ones((2, 2))):
+        net = network((2,), (ss.Linear(weight, bias, delay), "fc", ("input", 1)), (neuron(), "n"))
+        assert currents(run, net, x) == [[0.25, 0], [0.25, 0], [21.25, 0.5], [42.25, 1]]
+    # A kernel whose taps see different steps: what moves to the right at one place a step.
+    detector = ss.Conv1d(array([[1, 1, 1]]), delay=[[[2, 1, 0]]], padding=1)
+    net = network((1, 4), (detector, "c"), (neuron(), "n"))
+    moving = np.eye(4)[:, None]
+    assert currents(run, net, moving) == [
+        [[0, 0, 0, 0]],
+        [[2, 0, 0, 0]],
+        [[0, 3, 0, 0]],
+        [[0, 0, 3, 0]],
+    ]
+    # Groups, strides and two axes: each synapse by itself.
+    weight = np.arange(1, 9).reshape(2, 1, 2, 2)
+    delay = [[[[0, 1], [1, 0]]], [[[2, 0], [0, 2]]]]
+    op = ss.Conv2d(weight, stride=2, groups=2, delay=delay)
+    net = network((2, 2, 4), (op, "c"), (neuron(), "n"))
+    ones = np.zeros((4, 2, 2, 4))
+    ones[0] = 1
+    outcome = [[row[0][0], row[1][0]] for row in currents(run, net, ones)]
+    assert outcome == [[[5, 5], [13, 13]], [[5, 5], [0, 0]], [[0, 0], [13, 13]], [[0, 0], [0, 0]]]
+
+
+@rule("S2.20")
+def test_s2_20_order(run: Run) -> None:
+    # What comes from longer ago is added first: (1e8 + 1) − 1e8 loses the 1, (1e8 − 1e8) + 1
+    # does not; the order of the inputs alone would be the other way round.
+    for delay, expected in (([[2, 1, 0]], 0), ([[2, 0, 1]], 1)):
+        fc = ss.Linear(array([1e8, 1, -1e8]), delay=delay)
+        net = network((3,), (fc, "fc"), (neuron(), "n"))
+        assert currents(run, net, np.ones((3, 3)))[2] == [expected]
+    # Among equal delays ascending inputs: 1e8 − 1e8 + 1, then the latest.
+    fc = ss.Linear(array([1, 1e8, -1e8, 1]), delay=[[0, 1, 1, 1]])
+    net = network((4,), (fc, "fc"), (neuron(), "n"))
+    assert currents(run, net, np.ones((2, 4)))[1] == [2]
+    # Each edge by itself, then the sums in the order of the edges (S2.4).
+    net = network((1,), (ss.Scale(-1.0), "minus"))
+    net.add(ss.Linear(array([1.0]), array(0.5), delay=[[1]]), name="one", inputs=["input", "minus"])
+    net.add(neuron(), name="n")
+    assert currents(run, net, [[1e8], [0], [0]]) == [[0.5], [0.5], [0.5]]
+    fc = ss.Linear(array([1, 1]), delay=[[1, 0]])
+    net = network((2,), (ss.Scale(array(-1, 1)), "s"), (fc, "fc", ["input", "s"]), (neuron(), "n"))
+    # (1e8 + 1) + (−1e8 + 1), each of which rounds to ±1e8
+    assert currents(run, net, [[1e8, 0], [0, 1]])[1] == [0]
+
+
+@rule("S2.20")
+def test_s2_20_what_is_no_delay() -> None:
+    net = ss.Network((1, 3))
+    weight = np.ones((2, 1, 2))
+    for wrong in (-1, 65537, np.inf):
+        with pytest.raises(GraphError, match=r"late: delay\[1, 0, 1\] is .*, expected (whole|fin)"):
+            net.add(ss.Conv1d(weight, delay=[[[0, 0]], [[0, wrong]]]), name="late")
+    with pytest.raises(GraphError, match=r"Conv1d: delay has 0\.5, expected whole"):
+        ss.Conv1d(weight, delay=0.5)
+    for shape in ((2,), (2, 2), (1, 1, 2), (2, 1, 1)):
+        with pytest.raises(ShapeError, match="late: delay"):
+            net.add(ss.Conv1d(weight, delay=np.ones(shape)), name="late")
+    assert len(net.nodes) == 1
+
+
+@rule("S2.13")
+def test_s2_13_batch_norm_after_delayed_synapses(run: Run) -> None:
+    # The weights are scaled, the delays stay; the output without synapses keeps its shift.
+    fc = ss.Linear(array([1, 2], [3, 4]), array(1, 1), delay=[[0, 1], [2, 2]])
+    norm = ss.BatchNorm([2, 0], [0.5, 8], [1, 1], [1, 1], eps=0.0)
+    net = network((2,), (fc, "fc"), (norm, "bn"), (neuron(), "n"))
+    folded = net.fold().node("fc").op
+    assert isinstance(folded, ss.Linear)
+    assert folded.weight.tolist() == [[2, 4], [0, 0]]
+    assert folded.delay is not None
+    assert folded.delay.tolist() == [[0, 1], [2, 2]]
+    x = [[1, 10], [2, 20], [3, 30]]
+    assert currents(run, net, x) == [[2.5, 8], [44.5, 8], [86.5, 8]]
+
+
+@rule("S1.4")
+def test_s1_4_cycles_through_delayed_synapses(run: Run) -> None:
+    def ring(delay: Any) -> ss.Network:
+        net = network((2,), (ss.IF(v_threshold=1.0), "n"))
+        net.add(ss.Linear(np.eye(2), delay=delay), name="back")
+        net.connect("back", "n")
+        net.output = "n"
+        return net
+
+    pulse = np.zeros((5, 1, 2))
+    pulse[0] = 1
+    fired = run(ring([[1, 1], [1, 3]])).run(pulse).spikes["n"][:, 0].T.tolist()
+    assert fired == [[1, 1, 1, 1, 1], [1, 0, 0, 1, 0]]
+    assert run(ring(2)).run(pulse).spikes["n"][:, 0].T.tolist() == [[1, 0, 1, 0, 1]] * 2
+    with pytest.raises(GraphError, match="cycle n -> back -> n has no delay"):
+        ring([[1, 1], [0, 1]])  # also where the weight is zero
+
+
+@rule("S10.10")
+def test_s10_10_delayed_synapses(run: Run) -> None:
+    fc = ss.Linear(array([1, 0], [1, 1]), delay=[[0, 1], [2, 1]])
+    net = network((2,), (ss.IF(v_threshold=1.0), "n"), (fc, "fc"))
+    outcome = run(net).run(array([[1, 1]], [[0, 0]], [[1, 0]]))
+    # One synapse at once; of the second neuron's two, a step later, one is zero; one of the first
+    # neuron's two steps later, and at once the one of its next spike.
+    assert counted(outcome, "synops", "fc") == [1, 1, 2]
+    assert counted(outcome, "synops_with_zeros", "fc") == [1, 2, 2]
+    # Analog values the same, in macs; and only what lands inside the output.
+    op = ss.Conv1d(np.ones((1, 1, 2)), delay=[[[0, 1]]])
+    net = network((1, 3), (op, "c"))
+    outcome = run(net).run(array([[[0.5, 0.5, 1]]], [[[0, 0, 0]]]))
+    assert counted(outcome, "macs", "c") == [2, 1]
+    assert counted(outcome, "synops", "c") == [0, 1]

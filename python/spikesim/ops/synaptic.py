@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from spikesim.errors import GraphError
 from spikesim.ops._base import FloatArray, Op, floats, integer, optional, pair, put, side, sides
 from spikesim.ops._base import single as one
+from spikesim.ops.delays import steps
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,8 +23,12 @@ class Linear(Op):
     Args:
         weight: float32 `(n_out, n_in)`.
         bias: float32 `(n_out,)`, or None.
+        delay: Steps that each synapse takes: whole numbers of the weight's shape, one for all, or
+            None; kept as float32. What a synapse brings is `weight·x(t − delay)`, and what comes
+            from longer ago is added first (rule S2.20).
 
     Raises:
+        GraphError: A delay that is not whole.
         TypeError: An array that is not of real numbers.
 
     Example:
@@ -38,12 +43,20 @@ class Linear(Op):
     kind: ClassVar[str] = "linear"
     weight: FloatArray
     bias: FloatArray | None = None
+    delay: FloatArray | None = None
 
-    def __init__(self, weight: ArrayLike, bias: ArrayLike | None = None) -> None:
-        put(self, weight=floats(self, "weight", weight), bias=optional(self, "bias", bias))
+    def __init__(
+        self, weight: ArrayLike, bias: ArrayLike | None = None, delay: ArrayLike | None = None
+    ) -> None:
+        put(
+            self,
+            weight=floats(self, "weight", weight),
+            bias=optional(self, "bias", bias),
+            delay=None if delay is None else steps(self, delay),
+        )
 
     def arrays(self) -> dict[str, FloatArray]:
-        return _weights(self.weight, self.bias)
+        return _arrays(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,9 +71,10 @@ class Conv1d(Op):
             as long as the input, an odd zero at the end).
         dilation: Distance of the kernel's taps, in places.
         groups: Blocks of channels that do not see each other.
+        delay: Steps that each synapse takes, as in `Linear`.
 
     Raises:
-        GraphError: A number out of its range, an unknown padding.
+        GraphError: A number out of its range, an unknown padding, a delay that is not whole.
         TypeError: Something that is no number.
 
     Example:
@@ -79,6 +93,7 @@ class Conv1d(Op):
     padding: tuple[int, int] = (0, 0)
     dilation: int = 1
     groups: int = 1
+    delay: FloatArray | None = None
 
     def __init__(
         self,
@@ -88,6 +103,7 @@ class Conv1d(Op):
         padding: int | tuple[int, ...] | str = 0,
         dilation: int | tuple[int] = 1,
         groups: int = 1,
+        delay: ArrayLike | None = None,
     ) -> None:
         weight = floats(self, "weight", weight)
         stride, dilation = one(self, "stride", stride), one(self, "dilation", dilation)
@@ -103,6 +119,7 @@ class Conv1d(Op):
             padding=side(self, padding),
             dilation=dilation,
             groups=integer(self, "groups", groups, 1),
+            delay=None if delay is None else steps(self, delay),
         )
 
     def spec(self) -> dict[str, Any]:
@@ -115,7 +132,7 @@ class Conv1d(Op):
         }
 
     def arrays(self) -> dict[str, FloatArray]:
-        return _weights(self.weight, self.bias)
+        return _arrays(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,9 +150,10 @@ class Conv2d(Op):
             or "same" (stride 1: as large as the input, an odd zero at the end).
         dilation: Distance of the kernel's taps; an integer or `(y, x)`.
         groups: Blocks of channels that do not see each other.
+        delay: Steps that each synapse takes, as in `Linear`.
 
     Raises:
-        GraphError: A number out of its range, an unknown padding.
+        GraphError: A number out of its range, an unknown padding, a delay that is not whole.
         TypeError: Something that is no number.
 
     Example:
@@ -154,6 +172,7 @@ class Conv2d(Op):
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    delay: FloatArray | None = None
 
     def __init__(
         self,
@@ -163,6 +182,7 @@ class Conv2d(Op):
         padding: int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str = 0,
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
+        delay: ArrayLike | None = None,
     ) -> None:
         weight = floats(self, "weight", weight)
         stride, dilation = pair(self, "stride", stride), pair(self, "dilation", dilation)
@@ -176,6 +196,7 @@ class Conv2d(Op):
             padding=sides(self, padding),
             dilation=dilation,
             groups=integer(self, "groups", groups, 1),
+            delay=None if delay is None else steps(self, delay),
         )
 
     def spec(self) -> dict[str, Any]:
@@ -188,11 +209,12 @@ class Conv2d(Op):
         }
 
     def arrays(self) -> dict[str, FloatArray]:
-        return _weights(self.weight, self.bias)
+        return _arrays(self)
 
 
-def _weights(weight: FloatArray, bias: FloatArray | None) -> dict[str, FloatArray]:
-    return {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+def _arrays(layer: Linear | Conv1d | Conv2d) -> dict[str, FloatArray]:
+    arrays = {"weight": layer.weight, "bias": layer.bias, "delay": layer.delay}
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _named(

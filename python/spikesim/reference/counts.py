@@ -56,10 +56,9 @@ class FanOut:
         return (events * weights).flatten(1).sum(1)
 
 
-def linear_fan_out(weight: Tensor) -> FanOut:
-    """(n_in,) each."""
-    nonzero = (weight != 0).sum(0)
-    return FanOut(nonzero, torch.full_like(nonzero, weight.shape[0]))
+def linear_fan_out(weight: Tensor, there: Tensor) -> FanOut:
+    """(n_in,) each; `there` says which of the weights count."""
+    return FanOut((there & (weight != 0)).sum(0), there.sum(0))
 
 
 def scale_fan_out(scale: Tensor, shape: tuple[int, ...]) -> FanOut:
@@ -68,12 +67,15 @@ def scale_fan_out(scale: Tensor, shape: tuple[int, ...]) -> FanOut:
     return FanOut(nonzero, torch.ones_like(nonzero))
 
 
-def conv_fan_out(weight: Tensor, window: Window, groups: int, shape: tuple[int, ...]) -> FanOut:
-    """For a Conv on `shape` (C, H, W): walks all outputs of all kernel places."""
-    present = (weight != 0).to(torch.int64)
+def conv_fan_out(
+    weight: Tensor, there: Tensor, window: Window, groups: int, shape: tuple[int, ...]
+) -> FanOut:
+    """For a Conv on `shape` (C, H, W): walks all outputs of all kernel places; `there` says which
+    of the weights count."""
+    nonzero = (there & (weight != 0)).to(torch.int64)
     return FanOut(
-        _conv_weights(present, window, groups, shape),
-        _conv_weights(torch.ones_like(present), window, groups, shape),
+        _conv_weights(nonzero, window, groups, shape),
+        _conv_weights(there.to(torch.int64), window, groups, shape),
     )
 
 

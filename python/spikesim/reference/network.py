@@ -41,12 +41,12 @@ class PlainNode:
 
 @dataclass
 class SynapticNode:
-    """Linear, Conv, Scale: where events are counted."""
+    """Linear, Conv, Scale: where events are counted, those of each of `inputs` by its own."""
 
     name: str
     inputs: Inputs
     apply: Callable[[list[Signal]], Signal]
-    fan_out: FanOut
+    fan_outs: list[FanOut]
 
 
 @dataclass
@@ -191,6 +191,16 @@ class _Paths:
     events: Callable[[Tensor], Tensor]
 
 
+@dataclass
+class _Layer:
+    """A Linear or Conv without its weights."""
+
+    sum: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    """Of weights, values, and what they are added to."""
+    fan_out: Callable[[Tensor, Tensor], FanOut]
+    """Of weights, and which of them count."""
+
+
 class _Build:
     """Makes the nodes of one network."""
 
@@ -212,35 +222,60 @@ class _Build:
         bias: NDArray[np.float32] | None,
         shape: tuple[int, ...],
     ) -> SynapticNode:
-        """Linear and Conv: S2.2 to S2.4."""
+        """Linear and Conv: S2.2 to S2.4, S2.20."""
         w = self.tensor(weight)
-        if isinstance(op, ops.Linear):
-            fan_out = counts.linear_fan_out(w)
-
-            def edge(x: Tensor) -> Tensor:
-                return sums.linear(w, x, self.ordered)
-        else:
-            dims = w.ndim - 2
-            w = w[:, :, None, :] if dims == 1 else w
-            window = conv_window(op, (int(w.shape[2]), int(w.shape[3])))
-            image = (shape[0], 1, shape[1]) if dims == 1 else shape
-            fan_out = counts.conv_fan_out(w, window, op.groups, image)
-            if dims == 1:
-                fan_out = FanOut(fan_out.nonzero[:, 0], fan_out.all[:, 0])
-
-            def edge(x: Tensor) -> Tensor:
-                y = sums.conv(w, as_image(x), window, op.groups, self.ordered)
-                return y[:, :, 0] if dims == 1 else y
-
+        delay = torch.zeros_like(w)
+        if op.delay is not None:
+            delay = self.tensor(op.delay).expand_as(w)
+        classes = sorted({int(d) for d in delay.flatten().tolist()}, reverse=True)
+        parts = [delay == d for d in classes]
+        weights = [w * there for there in parts]
+        layer = self.layer(op, w, shape)
         b = None if bias is None else self.tensor(bias)
 
+        def edge(arrivals: list[Signal]) -> Tensor:
+            total = None
+            for part, arrival in zip(weights, arrivals, strict=True):
+                total = layer.sum(part, arrival.value, total)
+            assert total is not None
+            return total
+
         def apply(arrivals: list[Signal]) -> Signal:
-            total = reduce(torch.add, [edge(a.value) for a in arrivals])
+            n = len(classes)
+            edges = [edge(arrivals[i : i + n]) for i in range(0, len(arrivals), n)]
+            total = reduce(torch.add, edges)
             if b is not None:
                 total = total + b.reshape(-1, *(1,) * (total.ndim - 2))
             return counts.of_values(total)
 
-        return SynapticNode(name, inputs, apply, fan_out)
+        reads = [(src, later + d) for src, later in inputs for d in classes]
+        fan_outs = [layer.fan_out(w, there) for there in parts]
+        return SynapticNode(name, reads, apply, fan_outs * len(inputs))
+
+    def layer(self, op: ops.Linear | Conv, w: Tensor, shape: tuple[int, ...]) -> _Layer:
+        """What a Linear or Conv does with the weights it is given."""
+        if isinstance(op, ops.Linear):
+            return _Layer(
+                lambda w, x, before: sums.linear(w, x, self.ordered, before), counts.linear_fan_out
+            )
+        one_axis = w.ndim == 3
+        ky, kx = as_image(w).shape[2:]
+        window = conv_window(op, (int(ky), int(kx)))
+        image = (shape[0], 1, shape[1]) if one_axis else shape
+
+        def flat(y: Tensor, axis: int) -> Tensor:
+            return y.squeeze(axis) if one_axis else y
+
+        def total(w: Tensor, x: Tensor, before: Tensor | None) -> Tensor:
+            start = None if before is None else as_image(before)
+            y = sums.conv(as_image(w), as_image(x), window, op.groups, self.ordered, start)
+            return flat(y, 2)
+
+        def fan_out(w: Tensor, there: Tensor) -> FanOut:
+            found = counts.conv_fan_out(as_image(w), as_image(there), window, op.groups, image)
+            return FanOut(flat(found.nonzero, 1), flat(found.all, 1))
+
+        return _Layer(total, fan_out)
 
     def scale(
         self, name: str, inputs: Inputs, op: ops.Scale, shape: tuple[int, ...]
@@ -251,7 +286,8 @@ class _Build:
         def apply(arrivals: list[Signal]) -> Signal:
             return counts.of_values(added(arrivals).value * factors)
 
-        return SynapticNode(name, inputs, apply, counts.scale_fan_out(factors, shape))
+        fan_outs = [counts.scale_fan_out(factors, shape)] * len(inputs)
+        return SynapticNode(name, inputs, apply, fan_outs)
 
     def delay(self, name: str, inputs: Inputs, op: ops.Delay, shape: tuple[int, ...]) -> PlainNode:
         """S2.19: of each edge it reads every step that some element looks back to."""

@@ -147,11 +147,16 @@ class _Run:
             self.readout = torch.where(first, torch.full_like(self.readout, t), self.readout)
 
     def _count_synapses(self, node: SynapticNode, arrivals: list[Signal]) -> None:
-        spikes = sum((a.spikes for a in arrivals), torch.zeros_like(arrivals[0].spikes))
-        analog = sum((a.analog for a in arrivals), torch.zeros_like(arrivals[0].analog))
-        self._count("synops", node.name, node.fan_out.count(spikes))
-        self._count("synops_with_zeros", node.name, node.fan_out.count(spikes, zeros=True))
-        self._count("macs", node.name, node.fan_out.count(analog))
+        def total(field: str, zeros: bool = False) -> Tensor:
+            parts = zip(node.fan_outs, arrivals, strict=True)
+            return sum(
+                (fan_out.count(getattr(signal, field), zeros) for fan_out, signal in parts),
+                torch.zeros(self.samples, dtype=torch.int64, device=self.device),
+            )
+
+        self._count("synops", node.name, total("spikes"))
+        self._count("synops_with_zeros", node.name, total("spikes", zeros=True))
+        self._count("macs", node.name, total("analog"))
 
     def _count(self, key: str, name: str, per_sample: Tensor) -> None:
         self.counts[key].setdefault(name, []).append(per_sample)

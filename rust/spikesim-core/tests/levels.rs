@@ -10,28 +10,9 @@ use spikesim_core::kernels::oracle;
 use spikesim_core::kernels::param::Param;
 use spikesim_core::kernels::window::Dims;
 
-/// A small generator of its own: the cases are the same on every machine.
-struct Random(u64);
+mod random;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let x = ((self.0 >> 18) ^ self.0) >> 27;
-        (x as u32).rotate_right((self.0 >> 59) as u32) as u64
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn float(&mut self) -> f32 {
-        self.next() as f32 / u32::MAX as f32 * 2.0 - 1.0
-    }
-
-    fn coin(&mut self, p: f32) -> bool {
-        (self.next() as f32 / u32::MAX as f32) < p
-    }
-}
+use random::Random;
 
 fn levels() -> Vec<Level> {
     for level in Level::ALL.into_iter().filter(|l| !l.is_available()) {

@@ -42,6 +42,7 @@ fn conv(channels: usize, inputs: usize, seed: u32) -> Op {
         dims: 2,
         weight: tensor(&[channels, inputs, 3, 3], seed),
         bias: Some(tensor(&[channels], seed + 1)),
+        delay: None,
         stride: [1, 1],
         padding: [[1, 1], [1, 1]],
         dilation: [1, 1],
@@ -72,7 +73,7 @@ fn network() -> Result<Graph, Error> {
     graph.add("lif2", lif(), &[])?;
     graph.add("flat", Op::Flatten { start_dim: 0, end_dim: 2 }, &[])?;
     let weight = tensor(&[10, 70 * 16], 7);
-    graph.add("fc", Op::Linear(Linear { weight, bias: None }), &[])?;
+    graph.add("fc", Op::Linear(Linear { weight, bias: None, delay: None }), &[])?;
     Ok(graph)
 }
 

@@ -232,7 +232,7 @@ mod tests {
     fn network() -> Graph {
         let mut graph = Graph::new(&[3]).unwrap();
         let weight = Tensor::new(vec![2, 3], vec![1.0, -2.5, 3e-39, 4.0, 5.0, f32::MAX]).unwrap();
-        graph.add("a.b", Op::Linear(Linear { weight, bias: None }), &[]).unwrap();
+        graph.add("a.b", Op::Linear(Linear { weight, bias: None, delay: None }), &[]).unwrap();
         graph.add("if", Op::Neuron(Box::default()), &[]).unwrap();
         graph.connect("if", "if", 2).unwrap();
         graph.set_output("if").unwrap();

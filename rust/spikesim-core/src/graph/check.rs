@@ -12,10 +12,12 @@ pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()>
     match op {
         Op::Linear(linear) => {
             finite(place, "weight", &linear.weight)?;
+            synapses(place, &linear.weight, linear.delay.as_ref())?;
             linear.bias.iter().try_for_each(|b| finite(place, "bias", b))
         }
         Op::Conv(conv) => {
             finite(place, "weight", &conv.weight)?;
+            synapses(place, &conv.weight, conv.delay.as_ref())?;
             conv.bias.iter().try_for_each(|b| finite(place, "bias", b))
         }
         Op::BatchNorm(norm) => batch_norm(place, norm, shape),
@@ -38,6 +40,17 @@ pub(super) fn operation(place: &str, op: &mut Op, shape: &[usize]) -> Result<()>
 /// Every value must be a finite number.
 fn finite(place: &str, name: &str, tensor: &Tensor) -> Result<()> {
     every(place, name, tensor, "finite numbers", |x| x.is_finite())
+}
+
+/// Delays of synapses: one for all, or one each.
+fn synapses(place: &str, weight: &Tensor, delay: Option<&Tensor>) -> Result<()> {
+    let Some(delay) = delay else { return Ok(()) };
+    if !(delay.shape().is_empty() || delay.shape() == weight.shape()) {
+        let expected = format!("() or {} as the weight", tuple(weight.shape()));
+        return Err(Error::shape(place, "delay", delay.shape(), expected));
+    }
+    finite(place, "delay", delay)?;
+    delays(place, delay)
 }
 
 /// Every value must be a number of steps that a delay may have.

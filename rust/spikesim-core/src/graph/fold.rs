@@ -117,7 +117,8 @@ mod tests {
     }
 
     fn linear() -> Op {
-        Op::Linear(Linear { weight: tensor(&[2, 3], &[1., 2., 3., 4., 5., 6.]), bias: None })
+        let weight = tensor(&[2, 3], &[1., 2., 3., 4., 5., 6.]);
+        Op::Linear(Linear { weight, bias: None, delay: None })
     }
 
     fn norm() -> Op {

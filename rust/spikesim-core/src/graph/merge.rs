@@ -1,13 +1,25 @@
-//! Delays that are the same for all elements: a node of them is nothing but longer edges.
+//! Delays that are the same for all elements or synapses: nothing but longer edges.
 
-use super::node::Op;
+use super::node::{Conv, Linear, Op};
 use super::{Edge, Graph};
 
 impl Graph {
     /// Takes delays that all elements share into the edges: a Delay with one edge into it
-    /// disappears unless it is the output, and what it fed is fed by its source, later. The
-    /// network means the same; edges may become longer than a single one may be declared.
+    /// disappears unless it is the output, and what it fed is fed by its source, later; a layer
+    /// whose synapses all have one delay has none. The network means the same; edges may become
+    /// longer than a single one may be declared.
     pub(crate) fn merge_delays(&mut self) {
+        for (id, node) in self.nodes.iter_mut().enumerate() {
+            let (Op::Linear(Linear { delay, .. }) | Op::Conv(Conv { delay, .. })) = &mut node.op
+            else {
+                continue;
+            };
+            let Some(steps) = delay.as_ref().and_then(|delay| delay.uniform()) else { continue };
+            *delay = None;
+            for edge in self.edges.iter_mut().filter(|e| e.dst == id) {
+                edge.delay += steps as usize;
+            }
+        }
         let output = self.output();
         let mut gone = vec![false; self.nodes.len()];
         for (id, gone) in gone.iter_mut().enumerate() {
@@ -54,6 +66,28 @@ mod tests {
         graph.merge_delays();
         let expected = [("input", "if", 6), ("input", "if", 0), ("input", "if", 2)];
         assert_eq!(edges(&graph), expected);
+    }
+
+    #[test]
+    fn synapses_that_are_all_equally_late_have_no_delay() {
+        let layer = |delay: &[f32]| {
+            let delay = Tensor::new(vec![1, 2], delay.to_vec());
+            Op::Linear(Linear {
+                weight: Tensor::new(vec![1, 2], [1.0; 2]).unwrap(),
+                bias: None,
+                delay,
+            })
+        };
+        let mut graph = Graph::new(&[2]).unwrap();
+        graph.add_delayed("same", layer(&[3.0, 3.0]), &[("input", 1)]).unwrap();
+        graph.connect("input", "same", 0).unwrap();
+        graph.add("own", layer(&[3.0, 2.0]), &["input"]).unwrap();
+        let own = graph.nodes[2].op.clone();
+        graph.merge_delays();
+        let expected = [("input", "same", 4), ("input", "same", 3), ("input", "own", 0)];
+        assert_eq!(edges(&graph), expected);
+        assert_eq!([1, 2].map(|id| graph.nodes[id].op.delays()), [[0, 0], [2, 3]]);
+        assert_eq!(graph.nodes[2].op, own);
     }
 
     #[test]

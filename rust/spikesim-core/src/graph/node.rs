@@ -3,12 +3,14 @@
 use super::neuron::Neuron;
 use super::tensor::Tensor;
 
-/// Fully connected layer on a 1-d input: `weight` (n_out, n_in), `bias` (n_out).
+/// Fully connected layer on a 1-d input: `weight` (n_out, n_in), `bias` (n_out). `delay`: steps
+/// that each synapse takes, whole numbers; a scalar or of the weight's shape.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct Linear {
     pub weight: Tensor,
     pub bias: Option<Tensor>,
+    pub delay: Option<Tensor>,
 }
 
 /// Cross-correlation over one or two axes: `weight` (out, in/groups, [ky,] kx) as in torch.
@@ -21,6 +23,8 @@ pub struct Conv {
     pub dims: usize,
     pub weight: Tensor,
     pub bias: Option<Tensor>,
+    /// As in [`Linear`].
+    pub delay: Option<Tensor>,
     /// (y, x).
     pub stride: [usize; 2],
     /// Zeros before and after each axis: [[top, bottom], [left, right]].
@@ -128,6 +132,8 @@ impl Op {
     pub fn delays(&self) -> [usize; 2] {
         match self {
             Self::Delay { delay } => bounds(delay),
+            Self::Linear(Linear { delay: Some(delay), .. })
+            | Self::Conv(Conv { delay: Some(delay), .. }) => bounds(delay),
             _ => [0, 0],
         }
     }

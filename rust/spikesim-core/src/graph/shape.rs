@@ -309,6 +309,7 @@ mod tests {
                     dims: 1,
                     weight: Tensor::new(vec![1, 1, k], vec![0.0; k]).unwrap(),
                     bias: None,
+                    delay: None,
                     stride: [1, stride],
                     padding: [[0, 0], padding],
                     dilation: [1, dilation],

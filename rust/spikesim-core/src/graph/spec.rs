@@ -64,7 +64,11 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
         }
         "linear" => {
             take.attributes::<NoAttributes>(object)?;
-            Op::Linear(Linear { weight: take.array("weight")?, bias: take.optional("bias") })
+            Op::Linear(Linear {
+                weight: take.array("weight")?,
+                bias: take.optional("bias"),
+                delay: take.optional("delay"),
+            })
         }
         "conv1d" => {
             let a = take.attributes::<ConvAttributes<1>>(object)?;
@@ -72,6 +76,7 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
                 dims: 1,
                 weight: take.array("weight")?,
                 bias: take.optional("bias"),
+                delay: take.optional("delay"),
                 stride: [1, a.stride[0]],
                 padding: [[0, 0], a.padding[0]],
                 dilation: [1, a.dilation[0]],
@@ -84,6 +89,7 @@ pub fn parse(place: &str, spec: &Value, mut arrays: Arrays, axes: usize) -> Resu
                 dims: 2,
                 weight: take.array("weight")?,
                 bias: take.optional("bias"),
+                delay: take.optional("delay"),
                 stride: a.stride,
                 padding: a.padding,
                 dilation: a.dilation,
@@ -336,8 +342,8 @@ impl Op {
     /// The operation's arrays by name, sharing their memory.
     pub fn arrays(&self) -> Vec<(&'static str, &Tensor)> {
         match self {
-            Self::Linear(l) => with_bias(&l.weight, &l.bias),
-            Self::Conv(c) => with_bias(&c.weight, &c.bias),
+            Self::Linear(l) => of_layer(&l.weight, &l.bias, &l.delay),
+            Self::Conv(c) => of_layer(&c.weight, &c.bias, &c.delay),
             Self::BatchNorm(n) => vec![
                 ("weight", &n.weight),
                 ("bias", &n.bias),
@@ -397,6 +403,12 @@ impl Graph {
     }
 }
 
-fn with_bias<'a>(weight: &'a Tensor, bias: &'a Option<Tensor>) -> Vec<(&'static str, &'a Tensor)> {
-    std::iter::once(("weight", weight)).chain(bias.as_ref().map(|b| ("bias", b))).collect()
+fn of_layer<'a>(
+    weight: &'a Tensor,
+    bias: &'a Option<Tensor>,
+    delay: &'a Option<Tensor>,
+) -> Vec<(&'static str, &'a Tensor)> {
+    let optional = [("bias", bias), ("delay", delay)];
+    let there = optional.into_iter().filter_map(|(name, t)| Some((name, t.as_ref()?)));
+    std::iter::once(("weight", weight)).chain(there).collect()
 }

@@ -16,6 +16,7 @@ pub mod listops;
 pub mod neuron;
 pub mod oracle;
 pub mod param;
+pub mod scatter;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]
 mod simd_neon;

@@ -5,8 +5,20 @@ use super::block::Geometry;
 use super::neuron::{NeuronParams, TINY};
 
 /// The summed input of output channel `o` at `(oy, ox)` from a dense input `[c][y][x]`, weights
-/// `(out, in/groups, ky, kx)`: from zero, ascending (ky, kx, c_in), one add a weight (S2).
+/// `(out, in/groups, ky, kx)` of a `layer` with (outputs, groups): from zero, ascending (ky, kx, c_in), one add a weight (S2).
 pub fn conv_sum(
+    g: &Geometry,
+    weight: &[f32],
+    layer: (usize, usize),
+    input: &[f32],
+    o: usize,
+    at: (usize, usize),
+) -> f32 {
+    conv_sum_from(0.0, g, weight, layer, input, o, at)
+}
+
+fn conv_sum_from(
+    start: f32,
     g: &Geometry,
     weight: &[f32],
     (outputs, groups): (usize, usize),
@@ -16,7 +28,7 @@ pub fn conv_sum(
 ) -> f32 {
     let per_group = g.in_c / groups;
     let first = o / (outputs / groups) * per_group;
-    let mut sum = 0.0f32;
+    let mut sum = start;
     for ky in 0..g.kh {
         for kx in 0..g.kw {
             let y = (oy * g.stride[0] + ky * g.dilation[0]).checked_sub(g.pad[0]);
@@ -31,6 +43,25 @@ pub fn conv_sum(
                 sum += value * w;
             }
         }
+    }
+    sum
+}
+
+/// As [`conv_sum`] where synapse `k` of `weight` sees the input `delay[k]` steps ago, which is
+/// `past[delay[k]]`: in descending order of delays.
+pub fn delayed_sum(
+    g: &Geometry,
+    (weight, delay): (&[f32], &[usize]),
+    layer: (usize, usize),
+    past: &[Vec<f32>],
+    o: usize,
+    at: (usize, usize),
+) -> f32 {
+    let mut sum = 0.0;
+    for (d, input) in past.iter().enumerate().rev() {
+        let only = |(&w, &late): (&f32, &usize)| if late == d { w } else { 0.0 };
+        let weight: Vec<f32> = weight.iter().zip(delay).map(only).collect();
+        sum = conv_sum_from(sum, g, &weight, layer, input, o, at);
     }
     sum
 }

@@ -1,10 +1,10 @@
 //! Each node of the folded graph becomes what the runtime executes.
 
-use super::pack::Packed;
+use super::pack::{self, Packed};
 use super::params::{ParentSpec, Population};
-use super::{Delays, Factor, PlanEdge, PlanNode, PlanOp, PoolMode};
+use super::{Delays, Factor, PlanEdge, PlanNode, PlanOp, PoolMode, delayed};
 use crate::graph::kind::{ValueKind, value_kinds};
-use crate::graph::node::{BatchNorm, Pool, PoolKind};
+use crate::graph::node::{BatchNorm, Conv, Linear, Pool, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Tensor};
 use crate::kernels::level::Level;
 use crate::kernels::window::{Dims, Windows, adaptive_axis, pool_axis};
@@ -58,6 +58,14 @@ fn op(graph: &Graph, id: NodeId, past: usize, level: Level) -> Result<PlanOp> {
     }
     Ok(match &node.op {
         Op::Input { .. } => PlanOp::Input,
+        Op::Linear(Linear { weight, bias, delay: Some(delay) }) => {
+            let geometry = pack::of_linear(input);
+            delayed::layer((weight, delay), bias.as_ref(), geometry, (output.c, 1))
+        }
+        Op::Conv(conv @ Conv { weight, bias, delay: Some(delay), .. }) => {
+            let geometry = pack::of_conv(conv, input, output);
+            delayed::layer((weight, delay), bias.as_ref(), geometry, (output.c, conv.groups))
+        }
         Op::Linear(linear) => {
             let (packed, fanout) = Packed::linear(linear, input, output, level);
             PlanOp::Synapse { packed: Box::new(packed), fanout, fused: fused(graph, id) }

@@ -1,6 +1,7 @@
 //! From a graph to something that can be run: folded, packed, scheduled, immutable. All checks
 //! end here; what runs afterwards trusts the plan.
 
+mod delayed;
 mod lower;
 mod pack;
 mod params;
@@ -11,6 +12,7 @@ use std::fmt;
 use crate::graph::{Graph, NodeId, Readout, Tensor};
 use crate::kernels::fanout::Fanout;
 use crate::kernels::level::Level;
+use crate::kernels::scatter::Synapses;
 use crate::kernels::window::{Dims, Windows};
 use crate::{Error, Result};
 
@@ -67,6 +69,9 @@ pub(crate) enum PlanOp {
     Input,
     /// A Linear or Conv. `fused`: it has no value of its own, its population computes it.
     Synapse { packed: Box<Packed>, fanout: Fanout, fused: bool },
+    /// A Linear or Conv whose synapses have delays of their own; one value of `bias` a channel,
+    /// or none.
+    Delayed { synapses: Box<Synapses>, bias: Vec<f32> },
     /// Neurons.
     Population(Box<Population>),
     /// Sum, average or maximum over windows.
@@ -200,6 +205,7 @@ impl Plan {
     pub fn weight_bytes(&self) -> usize {
         let of = |n: &PlanNode| match &n.op {
             PlanOp::Synapse { packed, .. } => packed.bytes(),
+            PlanOp::Delayed { synapses, bias } => synapses.bytes() + size_of_val(&bias[..]),
             _ => 0,
         };
         self.nodes.iter().map(of).sum()
@@ -240,6 +246,9 @@ impl Plan {
         match &self.nodes[id].op {
             PlanOp::Input => "input".into(),
             PlanOp::Synapse { packed, .. } => format!("sums in blocks of {}", packed.width),
+            PlanOp::Delayed { synapses, .. } => {
+                format!("{} synapses of {} delays", synapses.len(), synapses.delays().len())
+            }
             PlanOp::Population(p) => {
                 let parents = p.parents.iter().map(|parent| match parent {
                     ParentSpec::Fused(layer) => format!("{} fused", self.name(*layer)),

@@ -43,19 +43,7 @@ pub(crate) fn block_width(channels: usize, level: Level) -> usize {
 impl Packed {
     /// A convolution from `input` to `output`.
     pub(crate) fn conv(conv: &Conv, input: Dims, output: Dims, level: Level) -> (Self, Fanout) {
-        let [kh, kw] = conv.kernel_size();
-        let geometry = Geometry {
-            in_h: input.h,
-            in_w: input.w,
-            in_c: input.c,
-            out_h: output.h,
-            out_w: output.w,
-            kh,
-            kw,
-            stride: conv.stride,
-            pad: [conv.padding[0][0], conv.padding[1][0]],
-            dilation: conv.dilation,
-        };
+        let geometry = of_conv(conv, input, output);
         pack(&conv.weight, conv.bias.as_ref(), geometry, (output.c, conv.groups), level)
     }
 
@@ -66,18 +54,7 @@ impl Packed {
         output: Dims,
         level: Level,
     ) -> (Self, Fanout) {
-        let geometry = Geometry {
-            in_h: 1,
-            in_w: 1,
-            in_c: input.c,
-            out_h: 1,
-            out_w: 1,
-            kh: 1,
-            kw: 1,
-            stride: [1, 1],
-            pad: [0, 0],
-            dilation: [1, 1],
-        };
+        let geometry = of_linear(input);
         pack(&linear.weight, linear.bias.as_ref(), geometry, (output.c, 1), level)
     }
 
@@ -101,6 +78,39 @@ impl Packed {
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
         (self.weights.len() + self.bias.len()) * size_of::<f32>()
+    }
+}
+
+/// The geometry of a convolution.
+pub(super) fn of_conv(conv: &Conv, input: Dims, output: Dims) -> Geometry {
+    let [kh, kw] = conv.kernel_size();
+    Geometry {
+        in_h: input.h,
+        in_w: input.w,
+        in_c: input.c,
+        out_h: output.h,
+        out_w: output.w,
+        kh,
+        kw,
+        stride: conv.stride,
+        pad: [conv.padding[0][0], conv.padding[1][0]],
+        dilation: conv.dilation,
+    }
+}
+
+/// A fully connected layer is a convolution of one pixel.
+pub(super) fn of_linear(input: Dims) -> Geometry {
+    Geometry {
+        in_h: 1,
+        in_w: 1,
+        in_c: input.c,
+        out_h: 1,
+        out_w: 1,
+        kh: 1,
+        kw: 1,
+        stride: [1, 1],
+        pad: [0, 0],
+        dilation: [1, 1],
     }
 }
 

@@ -1,10 +1,72 @@
 //! Delay nodes whose elements have their own delays: each takes its value from its own row of
-//! the past. (A node with one delay for all is part of its edges, see `graph::merge`.)
+//! the past; and layers whose synapses have. (One delay for all is part of the edges, see
+//! `graph::merge`.)
 
+use std::ops::Range;
+
+use super::group::Group;
 use super::value::Value;
+use crate::Result;
+use crate::graph::NodeId;
 use crate::kernels::events::Events;
+use crate::kernels::fanout::Cost;
 use crate::kernels::listops::{self, Scratch};
-use crate::plan::{Delays, PlanNode};
+use crate::kernels::scatter::Synapses;
+use crate::plan::{Delays, PlanEdge, PlanNode, PlanOp};
+
+impl Group<'_> {
+    /// A Linear or Conv whose synapses have their own delays, at `steps`.
+    pub(super) fn delayed(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
+        let node = &self.shared.plan.nodes[id];
+        let PlanOp::Delayed { synapses, bias } = &node.op else { return Ok(()) };
+        let len = node.dims.len();
+        for s in 0..self.samples() {
+            let mut rows = vec![0.0; len * steps.len()];
+            let mut more = vec![0.0; if node.edges.len() > 1 { len } else { 0 }];
+            for (t, row) in steps.clone().zip(rows.chunks_exact_mut(len)) {
+                self.shared.control.check()?;
+                let mut cost = Cost::default();
+                for (e, edge) in node.edges.iter().enumerate() {
+                    let value = &self.values[edge.src][s];
+                    if e == 0 {
+                        cost += edge_sum(synapses, value, edge, t, row);
+                        continue;
+                    }
+                    more.fill(0.0);
+                    cost += edge_sum(synapses, value, edge, t, &mut more);
+                    row.iter_mut().zip(&more).for_each(|(sum, x)| *sum += x);
+                }
+                if !bias.is_empty() {
+                    for pixel in row.chunks_exact_mut(bias.len()) {
+                        pixel.iter_mut().zip(bias).for_each(|(sum, b)| *sum += b);
+                    }
+                }
+                self.tallies[s][id].add(self.first_step + t, cost, true);
+            }
+            self.values[id][s].extend_dense(steps.len(), |out| out.copy_from_slice(&rows));
+        }
+        Ok(())
+    }
+}
+
+/// What one edge gives at step `t`, added to `out`, which is zero (S2.20).
+fn edge_sum(
+    synapses: &Synapses,
+    value: &Value,
+    edge: &PlanEdge,
+    t: usize,
+    out: &mut [f32],
+) -> Cost {
+    let mut cost = Cost::default();
+    for &delay in synapses.delays() {
+        let row = value.row(t, edge.delay + delay);
+        cost += match value.events() {
+            Some(events) => synapses.add(events, row, delay, out),
+            None => synapses.add_dense(value.dense_from(row).unwrap_or(&[]), delay, out),
+        };
+    }
+    cost
+}
 
 /// Append step `t` of `node` to `out`.
 pub(super) fn step(

@@ -101,7 +101,9 @@ impl<'a> Group<'a> {
     ) -> Self {
         let (plan, steps, samples) = (shared.plan, shared.input.steps, states.len());
         let tally = |id: NodeId| match &plan.nodes[id].op {
-            PlanOp::Synapse { .. } | PlanOp::Affine { shift: None, .. } => Tally {
+            PlanOp::Synapse { .. }
+            | PlanOp::Delayed { .. }
+            | PlanOp::Affine { shift: None, .. } => Tally {
                 cost: vec![Default::default(); steps],
                 executed: vec![0; steps],
                 spikes: Vec::new(),
@@ -246,6 +248,7 @@ impl<'a> Group<'a> {
             PlanOp::Input => Ok(()),
             PlanOp::Synapse { fused: true, .. } => Ok(()),
             PlanOp::Synapse { .. } => self.synapse(id, steps),
+            PlanOp::Delayed { .. } => self.delayed(id, steps),
             PlanOp::Population(_) => self.population(id, steps),
             _ => self.weightless(id, steps),
         }

@@ -171,7 +171,9 @@ impl Simulator {
             result.outputs.iter().for_each(|values| out.values.extend_from_slice(values));
         }
         let counted = self.plan.nodes.iter().enumerate().filter_map(|(id, node)| match &node.op {
-            PlanOp::Synapse { .. } | PlanOp::Affine { shift: None, .. } => Some((id, None)),
+            PlanOp::Synapse { .. }
+            | PlanOp::Delayed { .. }
+            | PlanOp::Affine { shift: None, .. } => Some((id, None)),
             PlanOp::Population(_) => Some((id, Some(node.dims.len() as u64))),
             _ => None,
         });
