@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
 import test_semantics  # noqa: E402
+import test_semantics_delays  # noqa: E402
 import test_semantics_neurons  # noqa: E402
 import test_semantics_sums  # noqa: E402
 from engines import Engine, Reference, Torch, same  # noqa: E402
@@ -83,7 +85,7 @@ def test_steps_with_a_state_of_the_callers_equal_a_run(case: Case) -> None:
 
 
 # The order of sums is the subject of these, and torch has its own; inputs that are no tensors;
-# counts.
+# counts, as all of S10.
 NOT_OURS = {
     "test_s1_7_input_values",
     "test_s2_2_linear",
@@ -92,9 +94,14 @@ NOT_OURS = {
 }
 HAND_WORKED = [
     test
-    for module in (test_semantics, test_semantics_neurons, test_semantics_sums)
+    for module in (
+        test_semantics,
+        test_semantics_delays,
+        test_semantics_neurons,
+        test_semantics_sums,
+    )
     for name, test in inspect.getmembers(module, inspect.isfunction)
-    if name.startswith("test_s")
+    if re.match(r"test_s[1-9]_", name)
     and name not in NOT_OURS
     and list(inspect.signature(test).parameters) == ["run"]
 ]
@@ -277,6 +284,38 @@ def test_the_network_is_left_as_it_is() -> None:
     trained = ss.from_torch(module, (2,))
     module.fc.weight.data.zero_()
     assert np.array_equal(trained.node("fc").op.weight, small().node("fc").op.weight + 1)
+
+
+def late(*delays: float) -> ss.Network:
+    """Two neurons that hear each other through synapses with delays, and a Delay."""
+    net = ss.Network((2,))
+    net.add(ss.Linear(np.eye(2), [0.25, 0.0], delay=np.reshape(delays, (2, 2))), "fc")
+    net.add(ss.IF(), "if")
+    net.add(ss.Delay([1, 2]), "later")
+    net.connect("later", "fc")
+    net.output = "if"
+    return net
+
+
+def test_delays_are_those_that_the_module_has_now() -> None:
+    net, other = late(0, 1, 2, 3), late(2, 0, 0, 0)
+    module = ss.to_torch(net)
+    x = np.random.default_rng(0).integers(0, 3, (12, 2, 2)) / 2
+    same(Torch(net, module).run(x), Engine(net).run(x))
+    module.load_state_dict(ss.train.state_dict(other))
+    with pytest.raises(InputError, match="delays have changed since the state, expected a reset"):
+        module(torch.ones(1, 2, 2), reset=False)
+    same(Torch(other, module).run(x), Engine(other).run(x))
+    assert_equal(ss.from_torch(module, (2,)), other)
+    module.fc.delay[0, 0] = 0.5
+    with pytest.raises(GraphError, match=r"fc: delay has \[0.5, 0.0\], expected whole numbers"):
+        module(torch.ones(1, 2), 1)
+    module.fc.delay.fill_(0)
+    module.later.delay.fill_(0)
+    with pytest.raises(GraphError, match="stands in a cycle without delay, expected at least one"):
+        module(torch.ones(1, 2), 1)
+    with pytest.raises(GraphError, match="cycle"):
+        ss.from_torch(module, (2,))
 
 
 def test_copies_pickles_and_other_types() -> None:

@@ -97,6 +97,30 @@ def test_the_synapse_and_a_membrane_that_does_not_fire(synapse: Any, expected: l
     assert grad(x, out, 0, 1) == expected
 
 
+# i0 = x0, n0 = −x0; h1 = i1 + n1 = (i0 + x1) + (n0/2 − x1) = x0/2: nothing of x1 is in it.
+def test_the_two_currents_of_an_alpha_synapse() -> None:
+    op = ss.Neuron(
+        4.0, synapse="alpha", alpha_syn=1.0, alpha_inh=0.5, w_in=1.0, alpha_mem=0.0,
+        reset_timing="next_step_after",
+    )  # fmt: skip
+    x, out = drive(op, 7.0, 1.0)
+    assert grad(x, out, 0, 1) == [0.5 * 0.5, 0]  # h1 = 3.5, slope 1/2
+
+
+# i = 10, n = −10, −5: h1 = 5 fires at slope 1, dρ/dx0 = dh1/dx0 = 1/2. In step 2 i = 10 − ρ·5,
+# n = (1 − ρ)·(−2.5), h2 = (10 − 2.5) + ρ·n1 = 2.5; h3 = i2 + n2/2 = 5, slope 1. So
+# dh3/dx0 = (1 − 5/2) + 1/2·(2.5/2); where the reset is detached 1, as n2 = 0·n.
+@pytest.mark.parametrize(("detached", "back"), [(True, 1.0), (False, -0.875)])
+def test_the_reset_of_an_alpha_synapse(detached: bool, back: float) -> None:
+    op = ss.Neuron(
+        5.0, synapse="alpha", alpha_syn=1.0, alpha_inh=0.5, w_in=1.0, alpha_mem=0.0,
+        reset_timing="next_step_after",
+    )  # fmt: skip
+    x, out = drive(op, 10.0, 0.0, 0.0, 0.0, detach_reset=detached)
+    assert out.tolist() == [0, 1, 0, 1]
+    assert grad(x, out, 0, 0, 0, 1)[0] == back
+
+
 # z0 raises the threshold by 0.5: θ1 = 1.5; h1 = v0 + 1.25 = 1.25 with v0 = 0, slope 3/4.
 # d(h1 − θ1)/dx0 = (1 − 1·1) − 0.5·1.
 def test_an_adaptive_threshold() -> None:
@@ -194,8 +218,10 @@ def test_every_network_can_be_trained(case: Case) -> None:
     for name, p in module.named_parameters():
         assert (p.grad is not None) == (name.rpartition(".")[0] in heard), name
         assert p.grad is None or torch.isfinite(p.grad).all(), name
-    nn.utils.clip_grad_norm_(module.parameters(), 0.25)
-    torch.optim.SGD(module.parameters(), lr=1.0).step()
+    parameters = list(module.parameters())
+    if parameters:
+        nn.utils.clip_grad_norm_(parameters, 0.25)
+        torch.optim.SGD(parameters, lr=1.0).step()
     trained = ss.from_torch(module, net.input_shape)
     expected = Reference(trained, sums="torch").run(*case.run_args())
     same(Torch(trained, module).run(*case.run_args()), expected)

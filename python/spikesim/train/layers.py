@@ -7,6 +7,7 @@ forward that sums several edges. Values are (N, *shape).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikesim import ops
-from spikesim.errors import UnsupportedError
+from spikesim.errors import GraphError, UnsupportedError
 from spikesim.ops import Op
 
 
@@ -44,13 +45,38 @@ def parameter(array: Any) -> nn.Parameter:
     return nn.Parameter(torch.tensor(array))
 
 
-def added(arrivals: tuple[Tensor, ...]) -> Tensor:
+def added(arrivals: Sequence[Tensor]) -> Tensor:
     """S2.5: in the order of the edges."""
     return reduce(torch.add, arrivals)
 
 
-class _Weighted:
-    """What Linear and Conv share: S2.2 to S2.4, each edge by itself, their sum, the bias."""
+class Delayed:
+    """What has a delay for each element or synapse: it reads each edge at several steps."""
+
+    delay: Tensor | None
+
+    def lags(self) -> tuple[int, ...]:
+        """How many steps ago each edge is read, the longest first: the delays that occur.
+
+        They are looked up again when the tensor is another one or has changed.
+        """
+        delay = self.delay
+        if delay is None:
+            return (0,)
+        known = self.__dict__.get("_lags")
+        if known is None or known[0] is not delay or known[1] != delay._version:
+            found = sorted({float(d) for d in delay.flatten().tolist()}, reverse=True)
+            if not all(d >= 0 and d == int(d) for d in found):
+                raise GraphError(f"delay has {found}, expected whole numbers of steps")
+            known = (delay, delay._version, tuple(int(d) for d in found))
+            self.__dict__["_lags"] = known
+        lags: tuple[int, ...] = known[2]
+        return lags
+
+
+class _Weighted(Delayed):
+    """What Linear and Conv share: S2.2 to S2.4, each edge by itself, their sum, the bias; and
+    delays of synapses, S2.20."""
 
     weight: Tensor
     bias: Any  # a Tensor or None; Linear and Conv of torch declare it differently
@@ -58,9 +84,16 @@ class _Weighted:
     def forward(
         self, *arrivals: Tensor, folded: tuple[Tensor, Tensor | None] | None = None
     ) -> Tensor:
-        """Of (N, n_in) or (N, C, ...) each; `folded`: weight and bias to use instead."""
+        """Of (N, n_in) or (N, C, ...) each, for every edge one for each of `lags`; `folded`:
+        weight and bias to use instead."""
         weight, bias = (self.weight, self.bias) if folded is None else folded
-        total = added(tuple(self.edge(x, weight) for x in arrivals))
+        lags, delay = self.lags(), self.delay
+        n = len(lags)
+        parts = (weight,) if n == 1 or delay is None else [weight * (delay == d) for d in lags]
+        edges = [arrivals[i : i + n] for i in range(0, len(arrivals), n)]
+        total = added(
+            [added([self.edge(x, w) for x, w in zip(edge, parts, strict=True)]) for edge in edges]
+        )
         if bias is None:
             return total
         return total + bias.reshape(-1, *(1,) * (total.ndim - 2))
@@ -152,6 +185,29 @@ class Conv2d(_Conv, nn.Conv2d):
 def _weights(module: Any, op: Any) -> None:
     module.weight = parameter(op.weight)
     module.bias = None if op.bias is None else parameter(op.bias)
+    module.register_buffer("delay", None if op.delay is None else torch.tensor(op.delay))
+
+
+class Delay(Delayed, nn.Module):
+    """S2.19."""
+
+    def __init__(self, op: ops.Delay, in_shape: tuple[int, ...]) -> None:
+        nn.Module.__init__(self)
+        self.register_buffer("delay", torch.tensor(op.delay))
+
+    def forward(self, *arrivals: Tensor) -> Tensor:
+        """(N, *shape), for every edge one for each of `lags`."""
+        lags, delay = self.lags(), self.delay
+        assert delay is not None
+        steps = _per_channel(delay, arrivals[0])
+        n = len(lags)
+        edges = []
+        for first in range(0, len(arrivals), n):
+            kept = torch.zeros_like(arrivals[0])
+            for lag, value in zip(lags, arrivals[first : first + n], strict=True):
+                kept = torch.where(steps == lag, value, kept)
+            edges.append(kept)
+        return added(edges)
 
 
 class Scale(nn.Module):
@@ -336,7 +392,7 @@ def _mean(window: Tensor) -> Tensor:
     return functional.avg_pool2d(window, (h, w), divisor_override=1) / float(h * w)
 
 
-_ARRAYS = {"weight", "bias", "running_mean", "running_var", "scale"}
+_ARRAYS = {"weight", "bias", "running_mean", "running_var", "scale", "delay"}
 
 _MODULES: dict[type[Op], Any] = {
     ops.Linear: Linear,
@@ -344,6 +400,7 @@ _MODULES: dict[type[Op], Any] = {
     ops.Conv2d: Conv2d,
     ops.Scale: Scale,
     ops.BatchNorm: BatchNorm,
+    ops.Delay: Delay,
     **dict.fromkeys((ops.Flatten, ops.Concat, ops.Upsample, ops.Add, ops.AdaptiveAvgPool2d), Plain),
     **dict.fromkeys(
         (

@@ -16,6 +16,7 @@ from spikesim.errors import InputError, ShapeError, UnsupportedError
 from spikesim.network import Network
 from spikesim.train.layers import layer
 from spikesim.train.neurons import Neuron, SpikingModule
+from spikesim.train.plan import Plan, Reads, foldable, lags
 from spikesim.train.step import State
 from spikesim.train.surrogate import Surrogate
 
@@ -129,11 +130,9 @@ class TorchNetwork(nn.Module):
         self.network = net.copy()
         self.input_shape, self.output_shape = net.input_shape, net.output_shape
         self.output, self.readout = net.output, net.readout
-        self._inputs: dict[str, list[tuple[str, int]]] = {node.name: [] for node in net.nodes}
-        self._longest: dict[str, int] = {}
+        self._inputs: Reads = {node.name: [] for node in net.nodes[1:]}
         for src, dst, delay in net.edges:
             self._inputs[dst].append((src, delay))
-            self._longest[src] = max(self._longest.get(src, 0), delay)
         self._shapes = {node.name: node.shape for node in net.nodes}
         wanted = (learn,) if isinstance(learn, str) else tuple(learn)
         made: dict[str, nn.Module] = {}
@@ -147,8 +146,8 @@ class TorchNetwork(nn.Module):
             else:
                 made[node.name] = layer(op, node.name, node.in_shape)
         _check_learn(made, wanted)
-        self._order = _in_order(self._inputs)
-        self._folded = _foldable(net)
+        self._plan: Plan | None = None
+        self._folded = foldable(net)
         _nest(self, made)
         #: How each node's module was made; whoever changes it afterwards is told.
         self.made = {name: settings(module) for name, module in made.items()}
@@ -191,11 +190,11 @@ class TorchNetwork(nn.Module):
         x, constant, steps = self._checked(x, n_steps)
         if reset:
             self.reset()
-        modules = self._calls()
+        plan, calls = self._calls()
         readout = _Readout(self.readout, self.output, steps)
         recorded: dict[str, dict[str, list[Tensor]]] = {key: {} for key in wanted}
         for t in range(steps):
-            now = self._advance(x if constant else x[t], self.state, modules)
+            now = self._advance(x if constant else x[t], self.state, plan, calls)
             self._keep(now.state)
             readout.add(t, now)
             by_record = {
@@ -229,7 +228,7 @@ class TorchNetwork(nn.Module):
             raise ShapeError(
                 f"step: x has shape {tuple(x.shape)}, expected (N, {_shown(self.input_shape)})"
             )
-        now = self._advance(self._cast(x), state, self._calls())
+        now = self._advance(self._cast(x), state, *self._calls())
         return now.values[self.output], now.state
 
     def reset(self) -> None:
@@ -250,24 +249,29 @@ class TorchNetwork(nn.Module):
         return {**self.__dict__, "state": None if self.state is None else self.state.detach()}
 
     def _advance(
-        self, x: Tensor, state: NetworkState | None, calls: Mapping[str, Callable[..., Any]]
+        self,
+        x: Tensor,
+        state: NetworkState | None,
+        plan: Plan,
+        calls: Mapping[str, Callable[..., Any]],
     ) -> _Step:
         """One step of every node, in an order that edges without delay allow (S1.2)."""
         if state is None:
-            zeros = {name: x.new_zeros(len(x), *self._shapes[name]) for name in self._longest}
-            past = {name: (zeros[name],) * delay for name, delay in self._longest.items() if delay}
+            zeros = {name: x.new_zeros(len(x), *self._shapes[name]) for name in plan.kept}
+            past = {name: (zeros[name],) * steps for name, steps in plan.kept.items()}
             state = NetworkState(len(x), {}, past)
         elif state.samples != len(x):
             raise ShapeError(
                 f"run: x has {len(x)} samples, expected {state.samples} as the state has; "
                 "use reset()"
             )
+        elif {name: len(kept) for name, kept in state.past.items()} != plan.kept:
+            raise InputError("run: delays have changed since the state, expected a reset()")
         values, spikes, current = {"input": x}, {}, {}
         populations: dict[str, State] = {}
-        for name in self._order:
+        for name in plan.order:
             arrivals = [
-                state.past[src][-delay] if delay else values[src]
-                for src, delay in self._inputs[name]
+                state.past[src][-ago] if ago else values[src] for src, ago in plan.reads[name]
             ]
             call = calls[name]
             if isinstance(call, SpikingModule):
@@ -283,10 +287,16 @@ class TorchNetwork(nn.Module):
         past = {name: (*kept[1:], values[name]) for name, kept in state.past.items()}
         return _Step(values, spikes, current, NetworkState(len(x), populations, past))
 
-    def _calls(self) -> dict[str, Callable[..., Any]]:
-        """What is called for each node: its module; where BatchNorms are folded into a layer
-        (S2.13), that with weights that are computed here, once for a run."""
+    def _calls(self) -> tuple[Plan, dict[str, Callable[..., Any]]]:
+        """The plan, and what is called for each node: its module; where BatchNorms are folded
+        into a layer (S2.13), that with weights that are computed here, once for a run."""
         modules = self.modules_by_node()
+        reads = {
+            name: [(src, delay + lag) for src, delay in edges for lag in lags(modules[name], name)]
+            for name, edges in self._inputs.items()
+        }
+        if self._plan is None or self._plan.reads != reads:
+            self._plan = Plan(reads)
         calls: dict[str, Callable[..., Any]] = dict(modules)
         for name, norms in self._folded.items():
             parts: Any = [modules[norm] for norm in norms]
@@ -298,7 +308,7 @@ class TorchNetwork(nn.Module):
                 weight, bias = norm.fold(weight, bias)
             calls[name] = partial(module, folded=(weight, bias))
             calls |= {n: partial(modules[n], folded=True) for n in norms}
-        return calls
+        return self._plan, calls
 
     def _checked(self, x: Tensor, n_steps: int | None) -> tuple[Tensor, bool, int]:
         """The input as the weights' type, whether it is constant, and T (S1.6)."""
@@ -329,7 +339,7 @@ class TorchNetwork(nn.Module):
 
     def modules_by_node(self) -> dict[str, nn.Module]:
         """The submodule of each node but the input, as it is now."""
-        return {name: _found(self, name) for name in self._order}
+        return {name: _found(self, name) for name in self._inputs}
 
 
 def settings(module: nn.Module) -> tuple[Any, ...]:
@@ -366,42 +376,6 @@ class _Readout:
         """After the last step."""
         assert self.value is not None
         return self.value / float(self.steps) if self.kind == "mean" else self.value
-
-
-def _in_order(inputs: Mapping[str, list[tuple[str, int]]]) -> list[str]:
-    """The nodes but the input, each after the sources of its edges without delay."""
-    ordered: dict[str, None] = {}
-
-    def after(name: str) -> list[str]:
-        return [src for src, delay in inputs[name] if not delay and src not in ordered]
-
-    for node in inputs:
-        # Depth first, without recursion: networks are deeper than Python's stack.
-        todo = [node]
-        while todo:
-            sources = after(todo[-1])
-            if sources:
-                todo += sources
-            else:
-                ordered[todo.pop()] = None
-    return [name for name in ordered if name != "input"]
-
-
-def _foldable(net: Network) -> dict[str, list[str]]:
-    """{layer: the BatchNorms that the engine folds into it, one after the other}."""
-    norms = [node.name for node in net.nodes if node.kind == "batch_norm"]
-    if not norms:
-        return {}
-    left = {node.name for node in net.fold().nodes}
-    layers: dict[str, str] = {}
-    found: dict[str, list[str]] = {}
-    source = {edge.dst: edge.src for edge in net.edges}
-    for norm in norms:
-        if norm not in left:
-            before = source[norm]
-            layers[norm] = layers.get(before, before)
-            found.setdefault(layers[norm], []).append(norm)
-    return found
 
 
 def _nest(root: nn.Module, made: Mapping[str, nn.Module]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,19 +44,23 @@ class State:
     Attributes:
         v: membrane.
         i: synaptic current; None without a synapse.
+        n: inhibitory current; None but with `synapse="alpha"`.
         a: what was added to the threshold; None without adaptation.
         r: int64, steps of silence left; None without a refractory time.
     """
 
     v: Tensor
     i: Tensor | None = None
+    n: Tensor | None = None
     a: Tensor | None = None
     r: Tensor | None = None
 
     def detach(self) -> State:
         """The same numbers, cut off from the steps that made them."""
-        parts = (self.v, self.i, self.a, self.r)
-        return State(*(None if part is None else part.detach() for part in parts))  # type: ignore[arg-type]
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, part in parts.items():
+            parts[name] = None if part is None else part.detach()
+        return State(**parts)
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,7 @@ def start(rules: Rules, p: Mapping[str, Tensor], x: Tensor) -> State:
     return State(
         v=v,
         i=i if rules.synapse != "none" else None,
+        n=torch.zeros_like(x) if rules.synapse == "alpha" else None,
         a=torch.zeros_like(x) if "theta_plus" in p else None,
         r=torch.zeros_like(x, dtype=torch.int64) if rules.refractory else None,
     )
@@ -140,17 +146,19 @@ def step(
     v = state.v
     if left is not None and timing == "next_step_before":
         v = _reset_once(rules, p, v, left, theta)
-    i = _synapse(rules, p, state.i, x)
+    i, n, current = _synapse(rules, p, state, x)
     v_leak = p["v_leak"]
-    h = (v_leak + flush(p["alpha_mem"] * (v - v_leak))) + p["gain"] * i
-    if left is not None and timing == "next_step_after":
+    h = (v_leak + flush(p["alpha_mem"] * (v - v_leak))) + p["gain"] * current
+    if left is not None and timing == "next_step_after" and n is not None:
+        h, i, n = _reset_alpha(rules, p, (h, i, n), state.n, left, theta)
+    elif left is not None and timing == "next_step_after":
         h = _reset_once(rules, p, h, left, theta)
     if left is not None and timing == "same_step_guarded":
         h = h - left * theta
 
     if not firing:
         v = _clamped(p, h)
-        return v, torch.zeros_like(v), State(v, _kept(rules, i), a, state.r)
+        return v, torch.zeros_like(v), State(v, i, n, a, state.r)
     if rules.order == "B":
         assert rho is not None
         fired = Fired(rho, None, rho)
@@ -169,7 +177,7 @@ def step(
         a = a + p["theta_plus"] * fired.number
     z = fired.z
     out = z * p["spike_amplitude"] if "spike_amplitude" in p else z
-    return out, z, State(v, _kept(rules, i), a, r)
+    return out, z, State(v, i, n, a, r)
 
 
 def flush(y: Tensor) -> Tensor:
@@ -186,17 +194,39 @@ def _threshold(p: Mapping[str, Tensor], a: Tensor | None) -> tuple[Tensor, Tenso
     return p["v_threshold"] + a, a
 
 
-def _synapse(rules: Rules, p: Mapping[str, Tensor], i: Tensor | None, x: Tensor) -> Tensor:
-    """What enters the membrane (S3.2 to S3.4)."""
-    if i is None:
-        return x
-    if rules.synapse == "decay_first":
-        return flush(p["alpha_syn"] * i) + p["w_in"] * x
-    return flush(p["alpha_syn"] * (i + p["w_in"] * x))
+def _synapse(
+    rules: Rules, p: Mapping[str, Tensor], state: State, x: Tensor
+) -> tuple[Tensor | None, Tensor | None, Tensor]:
+    """The currents, and what of them enters the membrane (S3.2 to S3.4, S3.26)."""
+    if state.i is None:
+        return None, None, x
+    arrived = p["w_in"] * x
+    if rules.synapse == "decay_after":
+        i = flush(p["alpha_syn"] * (state.i + arrived))
+        return i, None, i
+    i = flush(p["alpha_syn"] * state.i) + arrived
+    if state.n is None:
+        return i, None, i
+    n = flush(p["alpha_inh"] * state.n) - arrived
+    return i, n, i + n
 
 
-def _kept(rules: Rules, i: Tensor) -> Tensor | None:
-    return None if rules.synapse == "none" else i
+def _reset_alpha(
+    rules: Rules,
+    p: Mapping[str, Tensor],
+    new: tuple[Tensor, Any, Tensor],
+    n_old: Any,
+    spikes: Tensor,
+    theta: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The reset of the membrane and both currents, where there was a spike (S3.26)."""
+    h, i, n = new
+    if rules.reset == "none":
+        return h, i, n
+    kept = 1 - spikes
+    if rules.reset == "to_value":
+        return _to_value(p, h, spikes), kept * i, kept * n
+    return h + spikes * n_old, i - spikes * theta, kept * n
 
 
 def _clamped(p: Mapping[str, Tensor], v: Tensor) -> Tensor:
