@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 import spikesim as ss
@@ -94,6 +95,30 @@ class Engine:
         )
 
 
+class Torch:
+    """to_torch(net), in eval mode; it does not count."""
+
+    def __init__(self, net: ss.Network, module: Any = None) -> None:
+        self.net = net
+        self.module = ss.to_torch(net) if module is None else module
+
+    def run(
+        self, x: Any, n_steps: int | None = None, reset: bool = True, layout: str | None = None
+    ) -> Outcome:
+        x = torch.from_numpy(np.array(x, np.float32))
+        x = x[:, None] if layout == "T" else x
+        with torch.no_grad():
+            result = self.module.run(x, n_steps, reset=reset, record=ARRAYS)
+        output = result.output.numpy()
+        flat = output.reshape(len(output), -1)
+        best = flat.argmin(1) if self.net.readout == "first_spike" else flat.argmax(1)
+        arrays = {
+            field: {name: value.numpy() for name, value in getattr(result, field).items()}
+            for field in ARRAYS
+        }
+        return Outcome(output, best, **arrays, counts={})
+
+
 def in_turn(parts: Sequence[Outcome], axis: int) -> Outcome:
     """Outcomes put together in time (0) or samples (1); the readout only for samples."""
 
@@ -111,13 +136,14 @@ def in_turn(parts: Sequence[Outcome], axis: int) -> Outcome:
 
 
 def differences(a: Outcome, b: Outcome) -> list[str]:
-    """Where two outcomes differ, in words; the sign of a zero is no difference (S2.1)."""
+    """Where two outcomes differ, in words; the sign of a zero is no difference (S2.1), nor is a
+    count that only one of them has."""
     found = _array("output", a.output, b.output) + _array(
         "predictions", a.predictions, b.predictions
     )
     for field in ARRAYS:
         found += _arrays(field, getattr(a, field), getattr(b, field))
-    for table in TABLES:
+    for table in TABLES if a.counts and b.counts else ():
         found += _arrays(f"counts.{table}", a.counts[table], b.counts[table])
     return found
 

@@ -1,4 +1,4 @@
-"""The README's example runs as it stands and prints what the README says."""
+"""The examples of the README and of docs run as they stand and print what is said there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -22,10 +24,20 @@ def test_the_readme_begins_with_the_two_commands() -> None:
 
 
 def test_the_readme_example_runs(tmp_path: Path) -> None:
-    example = blocks("python")[0]
-    assert len(example.splitlines()) <= 20
+    assert len(blocks("python")[0].splitlines()) <= 20
+    runs("README.md", tmp_path)
+
+
+def test_the_example_of_torch_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    runs("docs/torch.md", tmp_path)
+
+
+def runs(page: str, folder: Path) -> None:
+    """The page's program prints the page's text."""
+    example = blocks("python", page)[0]
     done = subprocess.run(
-        [sys.executable, "-c", example], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-c", example], capture_output=True, text=True, cwd=folder
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == blocks("text")[0]
+    assert done.stdout == blocks("text", page)[0]

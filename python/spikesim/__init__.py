@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
+    from spikesim.train import to_torch
 
 # What is imported when it is first asked for: name -> module that has it (or is it).
 _LAZY = {
@@ -69,6 +70,7 @@ _LAZY = {
     "nir": "spikesim.nir",
     "reference": "spikesim.reference",
     "simulator": "spikesim.simulator",
+    "to_torch": "spikesim.train",
     "train": "spikesim.train",
 }
 
@@ -119,6 +121,7 @@ __all__ = [
     "nir",
     "ops",
     "reference",
+    "to_torch",
     "train",
 ]
 

@@ -1,16 +1,22 @@
-"""spikesim.train's neurons."""
+"""spikesim.train's neurons, and whole networks that `to_torch` made."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
 from spikesim.convert.build import Value, array
-from spikesim.errors import UnsupportedError
-from spikesim.train.neurons import LIF, SpikingModule
+from spikesim.convert.plain import check_plain
+from spikesim.errors import ShapeError, UnsupportedError
+from spikesim.network import Network
+from spikesim.ops.neurons import Model
+from spikesim.train.network import TorchNetwork, settings
+from spikesim.train.neurons import LIF, Neuron, SpikingModule
+from spikesim.train.weights import with_weights
 
 if TYPE_CHECKING:
     from spikesim.convert.registry import Handler
@@ -18,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def handler(module: nn.Module) -> Handler | None:
-    """Reads IF and LIF, and classes of their own making that keep their step."""
+    """Reads IF, LIF and Neuron, and classes of their own making that keep their step."""
+    if isinstance(module, TorchNetwork):
+        return _network_inside
     if isinstance(module, SpikingModule):
         return _neuron
     return None
@@ -29,25 +37,71 @@ def step_mode(module: nn.Module) -> str | None:
     return module.step_mode if isinstance(module, SpikingModule) else None
 
 
+def network(
+    module: TorchNetwork, input_shape: tuple[int, ...], *, dt: float | None, readout: str | None
+) -> Network:
+    """The network of a module that `to_torch` made, with the weights that it has now.
+
+    `dt` and `readout` are those of the network that it was made of unless they are given.
+
+    Raises:
+        UnsupportedError: a node's module that is no longer what it was made as, or has hooks.
+        ShapeError: `input_shape` is another one.
+        GraphError: weights that no network may have.
+    """
+    if input_shape != module.input_shape:
+        raise ShapeError(
+            f"from_torch: input_shape is {input_shape}, expected {module.input_shape} as the "
+            "network of to_torch has"
+        )
+    check_plain(module, type(module).__name__, leaf=True)
+    for name, part in module.modules_by_node().items():
+        check_plain(part, name, leaf=True)
+        if settings(part) != module.made[name]:
+            raise UnsupportedError(
+                f"{name}: the module is {part!r}, expected {type(part).__name__} as to_torch made "
+                "it, with other weights at most; change the network instead"
+            )
+    net = with_weights(module.network, module.state_dict())
+    if dt is not None:
+        net.dt = dt
+    if readout is not None:
+        net.readout = readout
+        net.validate()
+    return net
+
+
+def _network_inside(
+    walker: Walker, module: TorchNetwork, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Value:
+    raise UnsupportedError(
+        f"{path}: TorchNetwork runs over time inside a module that computes one step, expected it "
+        "by itself; give from_torch the TorchNetwork"
+    )
+
+
 def _neuron(
     walker: Walker, module: SpikingModule, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Value:
     cls = type(module)
-    if cls.forward is not SpikingModule.forward or cls._step is not SpikingModule._step:
-        raise UnsupportedError(
-            f"{path}: {cls.__name__} changes the step of spikesim.train, expected IF or LIF; "
-            "build the network by hand with ss.Network"
-        )
+    for method in ("forward", "step", "_step"):
+        if getattr(cls, method) is not getattr(SpikingModule, method):
+            raise UnsupportedError(
+                f"{path}: {cls.__name__} changes the step of spikesim.train, expected IF, LIF or "
+                "Neuron; build the network by hand with ss.Network"
+            )
     value = walker.single(path, args, kwargs)
-    parameters: dict[str, Any] = {}
-    for field in ("v_threshold", "v_leak", "alpha_mem", "gain", "v0"):
-        parameters[field] = _parameter(module, field, path, value.shape)
-    if module.reset == "to_value":
-        parameters["v_reset"] = _parameter(module, "v_reset", path, value.shape)
-    model: Literal["IF", "LIF"] = "LIF" if isinstance(module, LIF) else "IF"
-    rules = {"reset": module.reset, "fires": module.fires}
-    meta = {"library": "spikesim.train", "cell": cls.__name__}
-    return walker.builder.neuron(model, path, value, parameters, rules, meta)
+    whole = isinstance(module, Neuron)
+    parameters: dict[str, Any] = {
+        field: _parameter(module, field, path, value.shape)
+        for field in module.parameter_fields
+        if field != "v_reset" or whole or module.rules.reset == "to_value"
+    }
+    model: Model = "LIF" if isinstance(module, LIF) else "IF"
+    meta: dict[str, Any] = {"library": "spikesim.train", "cell": cls.__name__}
+    if isinstance(module, Neuron):
+        model, meta = module.model, module.meta or meta
+    return walker.builder.neuron(model, path, value, parameters, asdict(module.rules), meta)
 
 
 def _parameter(

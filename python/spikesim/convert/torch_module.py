@@ -67,14 +67,20 @@ def from_torch(
         raise MissingExtraError(
             "from_torch: reading torch modules needs torch; install spikesim[torch]"
         ) from error
+    from spikesim.convert import own
     from spikesim.convert.build import Builder
+    from spikesim.convert.plain import unwrapped
     from spikesim.convert.walk import convert
+    from spikesim.train.network import TorchNetwork
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(
             f"from_torch: module is a {type(module).__name__}, expected a torch.nn.Module"
         )
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    whole = unwrapped(module, "")
+    if isinstance(whole, TorchNetwork):
+        return own.network(whole, shape, dt=dt, readout=readout)
     if n_steps is None:
         return convert(module, Builder(shape, dt), readout)
     if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:

@@ -1,7 +1,8 @@
 """Training with gradients, in torch: spikesim's own neuron modules and surrogate gradients.
 
 The modules compute rule S3 in the order of operations of the engine, so a network that was
-trained here runs in the engine with the same spikes (`spikesim.from_torch`).
+trained here runs in the engine with the same spikes (`spikesim.from_torch`). `to_torch` goes the
+other way: a network as a module to train. State dicts and their files are safetensors.
 
 Example:
     >>> import torch, spikesim as ss
@@ -9,7 +10,9 @@ Example:
     >>> spikes = ss.train.unroll(net, torch.rand(2, 4), n_steps=5)  # (T, N, 3)
 """
 
-from spikesim.train.neurons import IF, LIF, SpikingModule, reset_states, unroll
+from spikesim.train.files import load_state_dict, save_state_dict
+from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
+from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.surrogate import (
     ATan,
     FastSigmoid,
@@ -19,6 +22,7 @@ from spikesim.train.surrogate import (
     Surrogate,
     Triangular,
 )
+from spikesim.train.weights import state_dict, with_weights
 
 __all__ = [
     "IF",
@@ -26,11 +30,20 @@ __all__ = [
     "ATan",
     "FastSigmoid",
     "Gaussian",
+    "NetworkState",
+    "Neuron",
     "Rectangular",
     "Sigmoid",
     "SpikingModule",
     "Surrogate",
+    "TorchNetwork",
+    "TorchRun",
     "Triangular",
+    "load_state_dict",
     "reset_states",
+    "save_state_dict",
+    "state_dict",
+    "to_torch",
     "unroll",
+    "with_weights",
 ]

@@ -1,22 +1,25 @@
-"""spikesim's own neuron modules for torch: IF and LIF.
+"""spikesim's own neuron modules for torch: IF, LIF, and Neuron for every rule there is.
 
 One call is one step (`step_mode="s"`) or a whole sequence (`step_mode="m"`, time first). The
-arithmetic is rule S3 with the engine's order of operations, one rounding an operation, so on
+arithmetic is rule S3 with the engine's order of operations (`spikesim.train.step`), so on
 weights whose sums are exact the spikes and membranes equal the engine's to the bit.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from spikesim import ops
 from spikesim.errors import GraphError, InputError, ShapeError, UnsupportedError
-from spikesim.train.surrogate import Surrogate, named, spike
-
-# S8: state smaller than this is zero after its decay.
-TINY = 1e-30
+from spikesim.network import Network
+from spikesim.ops.neurons import Model
+from spikesim.train.step import RULES, Rules, State, start, step
+from spikesim.train.surrogate import Surrogate, named
 
 Parameter = float | Sequence[float] | Tensor
 
@@ -26,9 +29,9 @@ STEP_MODES = ("s", "m")
 
 
 class SpikingModule(nn.Module):
-    """A population of leaky integrate-and-fire neurons with one spike a step.
+    """A population of neurons: IF and LIF with one spike a step, `Neuron` with any rule.
 
-    In each step, with x the input and θ = `v_threshold`::
+    In each step of IF and LIF, with x the input and θ = `v_threshold`::
 
         h = (v_leak + alpha_mem·(v - v_leak)) + gain·x
         z = h >= θ                    # or h > θ
@@ -46,9 +49,11 @@ class SpikingModule(nn.Module):
         surrogate: gradient of the threshold test, a name or a `Surrogate`.
         detach_reset: whether gradients stop at the reset.
         step_mode: "s": input (N, *shape), one step a call; "m": (T, N, *shape), T steps a call.
+        learn: names of the parameters that are to be trained, as "alpha_mem"; the others are
+            buffers.
 
     Each parameter is a scalar, one value a channel `(C,)`, or one a neuron `(*shape)`.
-    The state `v` (N, *shape) stays from call to call until `reset_state()`.
+    The state (membrane `v`, (N, *shape)) stays from call to call until `reset_state()`.
     """
 
     def __init__(
@@ -65,44 +70,95 @@ class SpikingModule(nn.Module):
         surrogate: str | Surrogate,
         detach_reset: bool,
         step_mode: str,
+        learn: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self._choose("reset", reset, RESETS)
+        self._choose("fires", fires, FIRES)
+        self._set_up(
+            Rules(reset=reset, fires=fires),
+            {
+                "v_threshold": v_threshold,
+                "v_reset": v_reset,
+                "v_leak": v_leak,
+                "alpha_mem": alpha_mem,
+                "gain": gain,
+                "v0": v0,
+            },
+            surrogate,
+            detach_reset,
+            step_mode,
+            learn,
+        )
+
+    def _set_up(
+        self,
+        rules: Rules,
+        parameters: dict[str, Any],
+        surrogate: str | Surrogate,
+        detach_reset: bool,
+        step_mode: str,
+        learn: Sequence[str],
+    ) -> None:
+        """Takes on rules, and parameters as buffers or, where they are to be learned, as such."""
         name = type(self).__name__
-        for field, value, choices in (
-            ("reset", reset, RESETS),
-            ("fires", fires, FIRES),
-            ("step_mode", step_mode, STEP_MODES),
-        ):
-            if value not in choices:
-                expected = ", ".join(repr(choice) for choice in choices)
-                raise UnsupportedError(f"{name}: {field} is {value!r}, expected one of {expected}")
-        # Buffers: they follow .to(device) and .double(), and a checkpoint holds them.
-        parameters = {
-            "v_threshold": v_threshold,
-            "v_reset": v_reset,
-            "v_leak": v_leak,
-            "alpha_mem": alpha_mem,
-            "gain": gain,
-            "v0": v0,
-        }
+        self._choose("step_mode", step_mode, STEP_MODES)
+        learn = (learn,) if isinstance(learn, str) else tuple(learn)
+        for field in learn:
+            self._choose("learn", field, tuple(parameters))
         for field, parameter in parameters.items():
             tensor = torch.as_tensor(parameter, dtype=torch.get_default_dtype()).detach().clone()
             if not bool(torch.isfinite(tensor).all()):
                 raise GraphError(f"{name}: {field} is not finite, expected finite numbers")
-            self.register_buffer(field, tensor)
-        self.reset = reset
-        self.fires = fires
+            if field in learn:
+                self.register_parameter(field, nn.Parameter(tensor))
+            else:
+                # Buffers: they follow .to(device) and .double(), and a checkpoint holds them.
+                self.register_buffer(field, tensor)
+        self.parameter_fields = tuple(parameters)
+        for rule in RULES:
+            setattr(self, rule, getattr(rules, rule))
         self.surrogate = named(surrogate)
         self.detach_reset = detach_reset
         self.step_mode = step_mode
-        self.v: Tensor | None = None
+        self.state: State | None
+        self._keep(None)
+
+    def _choose(self, field: str, value: str, choices: Sequence[str]) -> None:
+        if value not in choices:
+            expected = ", ".join(repr(choice) for choice in choices)
+            name = type(self).__name__
+            raise UnsupportedError(f"{name}: {field} is {value!r}, expected one of {expected}")
+
+    @property
+    def rules(self) -> Rules:
+        """What a step does."""
+        return Rules(**{rule: getattr(self, rule) for rule in RULES})
+
+    @property
+    def v(self) -> Tensor | None:
+        """The membrane after the last step; None before the first."""
+        return None if self.state is None else self.state.v
 
     def reset_state(self) -> None:
-        """Back to `v0`: between one batch of samples and the next."""
-        self.v = None
+        """Back to the start (`v0`): between one batch of samples and the next."""
+        self._keep(None)
+
+    def detach_state(self) -> None:
+        """Keeps the state and cuts it off from the steps that made it: between pieces of a
+        sequence that is longer than gradients are to go back."""
+        self._keep(None if self.state is None else self.state.detach())
+
+    def _keep(self, state: State | None) -> None:
+        # Past torch's own, which would take it for a submodule of that name if there is one.
+        object.__setattr__(self, "state", state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: torch copies no tensor that has a history."""
+        return {**self.__dict__, "state": None if self.state is None else self.state.detach()}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Spikes (0 or 1) of one step, or of each step of a sequence.
+        """The output (spikes times their amplitude) of one step, or of each of a sequence.
 
         Args:
             x: input current, (N, *shape), or (T, N, *shape) with `step_mode="m"`.
@@ -122,31 +178,31 @@ class SpikingModule(nn.Module):
             )
         return torch.stack([self._step(step) for step in x])
 
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor, Tensor, State]:
+        """One step from a state that the caller keeps; the module's own is left as it is.
+
+        Args:
+            x: input current, (N, *shape).
+            state: what the step before returned; None: the start.
+
+        Returns:
+            The output, the number of spikes with its sign, and the new state.
+        """
+        parameters = {field: self._spread(field, x) for field in self.parameter_fields}
+        rules = self.rules
+        state = start(rules, parameters, x) if state is None else state
+        return step(rules, parameters, state, x, self.surrogate, self.detach_reset)
+
     def _step(self, x: Tensor) -> Tensor:
-        theta, v_leak = self._spread("v_threshold", x), self._spread("v_leak", x)
-        v = self.v
-        if v is None:
-            v = self._spread("v0", x).to(x.dtype).expand_as(x)
-        elif v.shape != x.shape:
+        if self.state is not None and self.state.v.shape != x.shape:
             raise ShapeError(
                 f"{type(self).__name__}: input has shape {tuple(x.shape)}, expected "
-                f"{tuple(v.shape)} as in the step before; call reset_state() between batches"
+                f"{tuple(self.state.v.shape)} as in the step before; call reset_state() between "
+                "batches"
             )
-        decayed = self._spread("alpha_mem", x) * (v - v_leak)
-        # An exact zero (a membrane just reset) needs no flush, and must pass its gradient.
-        tiny = (decayed.abs() < TINY) & (decayed != 0)
-        decayed = torch.where(tiny, torch.zeros_like(decayed), decayed)
-        h = (v_leak + decayed) + self._spread("gain", x) * x
-        z = spike(h, theta, self.fires, self.surrogate)
-        z_reset = z.detach() if self.detach_reset else z
-        if self.reset == "subtract":
-            self.v = h - z_reset * theta
-        elif self.reset == "to_value":
-            # Exact for z of 0 or 1, and differentiable in z.
-            self.v = (1 - z_reset) * h + z_reset * self._spread("v_reset", x)
-        else:
-            self.v = h
-        return z
+        out, _, state = self.step(x, self.state)
+        self._keep(state)
+        return out
 
     def _spread(self, field: str, x: Tensor) -> Tensor:
         """A parameter shaped to act on `x` (N, C, ...): a vector is one value a channel."""
@@ -166,17 +222,72 @@ class SpikingModule(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """The parameters, for print(module)."""
-        fields = ["v_threshold", "alpha_mem", "gain", "v_leak", "v0"]
-        if self.reset == "to_value":
-            fields.append("v_reset")
+        """The parameters and the rules that matter, for print(module)."""
         shown = []
-        for field in fields:
+        for field in self.parameter_fields:
+            if field == "v_reset" and self.rules.reset != "to_value":
+                continue
             value: Tensor = getattr(self, field)
             text = f"{value.item():g}" if value.ndim == 0 else f"{tuple(value.shape)}"
             shown.append(f"{field}={text}")
-        shown += [f"reset={self.reset!r}", f"fires={self.fires!r}", f"step_mode={self.step_mode!r}"]
-        return ", ".join(shown)
+        plain = Rules()
+        shown += [
+            f"{rule}={value!r}"
+            for rule in RULES
+            if (value := getattr(self, rule)) != getattr(plain, rule) or rule in ("reset", "fires")
+        ]
+        return ", ".join([*shown, f"step_mode={self.step_mode!r}"])
+
+
+class Neuron(SpikingModule):
+    """A population with every rule that an `ss.Neuron` (or `ss.LIF`, `ss.CubaLIF`, …) can have.
+
+    Its parameters carry the names of the neuron's fields, also in `state_dict()`; those that the
+    neuron does not have (as `alpha_syn` without a synapse) are not there.
+
+    Gradients: a threshold test has the surrogate's derivative at its distance from the threshold.
+    Several spikes in a step (`spikes="multi"`) have it at the distance from the nearest multiple
+    of the threshold, negative ones at that from `v_threshold_neg`. A refractory time has none.
+
+    Args:
+        neuron: what it does.
+        surrogate: gradient of the threshold test, a name or a `Surrogate`.
+        detach_reset: whether gradients stop at the reset.
+        step_mode: "s": input (N, *shape), one step a call; "m": (T, N, *shape), T steps a call.
+        learn: names of the parameters that are to be trained, as "alpha_mem".
+
+    Raises:
+        UnsupportedError: a combination of fields that has no rule, an unknown option.
+        GraphError: a parameter that means nothing.
+        TypeError: `neuron` is no `ss.Neuron`.
+
+    Example:
+        >>> import torch, spikesim as ss
+        >>> cell = ss.train.Neuron(ss.LIF(alpha_mem=0.5, spikes="multi"), learn=["alpha_mem"])
+        >>> cell(torch.tensor([[2.5]])).tolist()
+        [[2.0]]
+    """
+
+    def __init__(
+        self,
+        neuron: ops.Neuron,
+        *,
+        surrogate: str | Surrogate = "rectangular",
+        detach_reset: bool = False,
+        step_mode: str = "s",
+        learn: Sequence[str] = (),
+    ) -> None:
+        nn.Module.__init__(self)
+        if not isinstance(neuron, ops.Neuron):
+            raise TypeError(f"Neuron: neuron is {neuron!r}, expected a spikesim.Neuron")
+        parameters = {field: torch.tensor(array) for field, array in neuron.arrays().items()}
+        # The graph's own checks; on the largest shape that a parameter names.
+        shape = max((tuple(p.shape) for p in parameters.values()), key=lambda s: (len(s), s))
+        Network(shape or (1,)).add(neuron, name="Neuron")
+        rules = Rules(**{rule: getattr(neuron, rule) for rule in RULES})
+        self._set_up(rules, parameters, surrogate, detach_reset, step_mode, learn)
+        self.model: Model = neuron.model
+        self.meta: dict[str, Any] = copy.deepcopy(neuron.meta)
 
 
 class IF(SpikingModule):
@@ -194,6 +305,7 @@ class IF(SpikingModule):
         surrogate: str | Surrogate = "rectangular",
         detach_reset: bool = False,
         step_mode: str = "s",
+        learn: Sequence[str] = (),
     ) -> None:
         super().__init__(
             v_threshold=v_threshold,
@@ -207,6 +319,7 @@ class IF(SpikingModule):
             surrogate=surrogate,
             detach_reset=detach_reset,
             step_mode=step_mode,
+            learn=learn,
         )
 
 
@@ -227,6 +340,7 @@ class LIF(SpikingModule):
         surrogate: str | Surrogate = "rectangular",
         detach_reset: bool = False,
         step_mode: str = "s",
+        learn: Sequence[str] = (),
     ) -> None:
         super().__init__(
             v_threshold=v_threshold,
@@ -240,6 +354,7 @@ class LIF(SpikingModule):
             surrogate=surrogate,
             detach_reset=detach_reset,
             step_mode=step_mode,
+            learn=learn,
         )
 
 

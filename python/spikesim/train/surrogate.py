@@ -122,9 +122,14 @@ class _Spike(torch.autograd.Function):
         return grads[0] * ctx.surrogate.derivative(x), None, None
 
 
+def emit(distance: Tensor, spikes: Tensor, surrogate: Surrogate) -> Tensor:
+    """`spikes` as numbers, with the surrogate's derivative at `distance` from the threshold."""
+    apply: Any = _Spike.apply
+    out: Tensor = apply(distance, spikes, surrogate)
+    return out
+
+
 def spike(v: Tensor, v_threshold: Tensor, fires: str, surrogate: Surrogate) -> Tensor:
     """1 where `v` fires (`>=` or `>` the threshold), else 0, with the surrogate's gradient."""
     fired = v >= v_threshold if fires == ">=" else v > v_threshold
-    apply: Any = _Spike.apply
-    out: Tensor = apply(v - v_threshold, fired, surrogate)
-    return out
+    return emit(v - v_threshold, fired, surrogate)
