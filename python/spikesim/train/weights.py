@@ -95,7 +95,7 @@ def with_weights(net: Network, weights: Mapping[str, Any], *, strict: bool = Tru
             array = _float32(key, weights[key])
             if array.shape != shape:
                 raise ShapeError(f"with_weights: {key} has shape {array.shape}, expected {shape}")
-            bundle[start:stop] = array.tobytes()
+            bundle[start:stop] = array.reshape(-1).view(np.uint8).data
     try:
         # The way of a file: its reader checks what a network made by hand is checked for.
         return Network._of(type(own._graph).from_bytes(bytes(bundle)))
@@ -127,7 +127,7 @@ def _float32(key: str, value: Any) -> NDArray[np.float32]:
                 f"with_weights: {key} has dtype {value.dtype}, layout {value.layout}; expected "
                 "real, dense numbers"
             )
-        value = value.detach().to("cpu", torch.float64).numpy()
+        value = value.detach().to("cpu", torch.float32).numpy()
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"with_weights: {key} has dtype {array.dtype}, expected real numbers")
