@@ -342,7 +342,7 @@ def test_sinabs(cell: str, draws: Draws, folder: Path) -> None:
     if cell == "IAF" and draws.exact:
         assert_equal(net, x, trace)
     else:
-        assert_within_margin_of_counts(net, x, trace)
+        assert_within_margin(net, x, trace)
 
 
 def sinabs_trace(model: Any, batch: Any) -> Trace:
@@ -358,28 +358,3 @@ def sinabs_trace(model: Any, batch: Any) -> Trace:
         else:
             value = module(value)
     return Trace(value.numpy().transpose(1, 0, 2), spikes, v)
-
-
-def assert_within_margin_of_counts(net: ss.Network, x: Any, trace: Trace) -> None:
-    """As `assert_within_margin`: a number of spikes may differ only where v/θ is within rounding
-    of a whole number. Where nothing differs membranes are within rounding."""
-    from libraries import BAR, outcomes, spread
-
-    for _, got in outcomes(net, x):
-        for sample in range(x.shape[1]):
-            for t in range(x.shape[0]):
-                for name, theirs in trace.spikes.items():
-                    differs = got.spikes[name][t, sample] != theirs[t, sample]
-                    if not differs.any():
-                        ours, v = got.v[name][t, sample], trace.v[name][t, sample]
-                        assert np.abs(ours - v).max() <= BAR * (1 + np.abs(v).max()), name
-                        continue
-                    op: Any = net.node(name).op
-                    theta = spread(op.v_threshold, differs.shape)
-                    h = trace.v[name][t, sample] + theirs[t, sample] * theta
-                    rest = np.abs(h / theta - np.rint(h / theta))[differs].max()
-                    assert rest * theta.max() <= BAR * (1 + np.abs(h).max()), name
-                    break
-                else:
-                    continue
-                break  # later steps of this sample have other states
