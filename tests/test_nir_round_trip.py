@@ -48,13 +48,19 @@ def assert_equal(a: ss.Network, b: ss.Network) -> None:
 
 
 def sayable(net: ss.Network) -> bool:
-    """Whether NIR has words for every node, told by the kinds alone."""
-    net = net.fold()
-    kinds = {node.kind for node in net.nodes}
-    return not any(
-        k in ("batch_norm", "concat", "upsample") or "max_pool" in k or k.endswith("pool1d")
-        for k in kinds
-    )
+    """Whether NIR has words for every node, told without sizes and padding."""
+    return all(has_words(node) for node in net.fold().nodes)
+
+
+def has_words(node: ss.Node) -> bool:
+    kind = node.kind
+    if kind in ("batch_norm", "concat", "upsample") or "max_pool" in kind or "pool1d" in kind:
+        return False
+    op: Any = node.op
+    if kind == "neuron":
+        return bool(op.synapse != "alpha")
+    delay = getattr(op, "delay", None) if kind in ("linear", "conv1d", "conv2d") else None
+    return delay is None or len(np.unique(delay)) == 1
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +98,11 @@ def test_random_networks_come_back_exactly(case: Any, folder: Path) -> None:
 class Sayable(Builder):
     """Only what NIR has words for."""
 
+    def synapses(self, shape: tuple[int, ...], least: int = 0) -> Any:
+        if not self.pick(False, least > 0, True):
+            return None
+        return np.full(self.pick((), shape), self.pick(*range(least, least + 4)))
+
     def conv(self, shape: tuple[int, ...], out: int) -> Any:
         op = super().conv(shape, out)
         kinds: Any = type(op)
@@ -116,6 +127,7 @@ class Sayable(Builder):
             padding[0] if one else padding,
             op.dilation,
             op.groups,
+            op.delay,
         )
 
     def pool(self, value: Any) -> Any:
@@ -147,7 +159,8 @@ def sayable_cases(draw: Any) -> tuple[ss.Network, Any, int, bool]:
         value = builder.block(value)
     net = builder.net
     net.output = draw(st.sampled_from([v.name for v in builder.values[1:]] + [value.name]))
-    assume(sayable(net))  # not every batch norm can be folded
+    # Not every batch norm can be folded; populations have any synapse.
+    assume(sayable(net))
     x, steps, constant = inputs(draw, builder, net.input_shape)
     return net, x, steps, constant
 
@@ -302,6 +315,20 @@ REFUSED = {
         ss.Conv2d(np.ones((1, 1, 2, 2)), padding=((0, 1), (1, 0))), "bad"
     ),
     "alpha_mem of 1.5": lambda n: n.add(ss.LIF(alpha_mem=1.5), "bad"),
+    'synapse="alpha"': lambda n: n.add(
+        ss.Neuron(
+            synapse="alpha",
+            alpha_syn=0.5,
+            w_in=1.0,
+            alpha_inh=0.25,
+            alpha_mem=0.0,
+            reset_timing="next_step_after",
+        ),
+        "bad",
+    ),
+    "delays of 0 to 3 steps, which differ by synapse": lambda n: n.add(
+        ss.Conv2d(np.ones((1, 1, 1, 2)), delay=[[[[0, 3]]]]), "bad"
+    ),
 }
 
 
@@ -372,6 +399,42 @@ def test_a_step_of_delay_in_a_cycle_is_an_edge_or_a_delay(
     np.testing.assert_array_equal(ours.spikes["if"], theirs.spikes["if"])
 
 
+@pytest.mark.parametrize("form", ["one for all", "one a synapse"])
+@pytest.mark.parametrize("edge", [0, 1])
+def test_a_delay_of_all_synapses_is_a_delay_before_the_layer(
+    form: str, edge: int, tmp_path: Path
+) -> None:
+    """What other readers get: a Delay on each edge into the layer, its own and the edge's in one;
+    in a cycle a single step is the edge that leaves the neuron."""
+    spread = np.ones((2, 2)) if form == "one a synapse" else 1
+    net = ss.Network((2,), dt=1e-3)
+    net.add(ss.Linear([[0.5, 1.0], [0.25, 0.5]], [0.25, 0.0], 2 * spread), "fc", [("input", edge)])
+    net.add(ss.IF(), "if")
+    net.add(ss.Linear([[0.5, -0.5], [0.25, 0.0]], None, 1 * spread), "back", [("if", edge)])
+    net.connect("back", "if", 0)
+    net.output = "if"
+    assert_equal(net, back(net, tmp_path))
+    graph = nir.read(tmp_path / "net.nir")
+    waits = {n: node.delay for n, node in graph.nodes.items() if isinstance(node, nir.Delay)}
+    found = {(src, dst): waits[dst] for src, dst in graph.edges if dst in waits}
+    into = {dst for src, dst in graph.edges if src in waits}
+    assert into == ({"fc", "back"} if edge else {"fc"})
+    for (src, _), seconds in found.items():
+        steps = edge + (2 if src == "input" else 1)
+        np.testing.assert_allclose(seconds, np.full(2, steps * 1e-3))
+    graph.metadata = {}
+    for node in graph.nodes.values():
+        node.metadata = {}
+    nir.write(tmp_path / "bare.nir", graph)
+    options = ss.NirOptions(dt=1e-3, if_gain="dt", fires=">=", reset="subtract")
+    with pytest.warns(ss.NirAssumption):
+        bare = ss.load(tmp_path / "bare.nir", nir=options)
+    x = np.random.default_rng(0).integers(0, 3, (12, 3, 2)).astype(np.float32)
+    ours, theirs = Engine(net).run(x), Engine(bare).run(x)
+    np.testing.assert_array_equal(ours.spikes["if"], theirs.spikes["if"])
+    assert ours.spikes["if"].any()
+
+
 def test_names_that_hdf5_has_none_for(tmp_path: Path) -> None:
     net = ss.Network((2,))
     for name in ("a/b", "a_b", ".", "output", "ö"):
@@ -414,6 +477,7 @@ def test_metadata_that_lies_is_refused(tmp_path: Path) -> None:
         lambda said: said.update(dt="x"),
         lambda said: said.update(meta=[1]),
         lambda said: said["nodes"][0].update(bias=False),
+        lambda said: said["nodes"][0].update(delay=True),
     ]
     for change in changes:
         small().save(path)
