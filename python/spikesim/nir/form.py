@@ -184,6 +184,10 @@ class Form:
             scale: NDArray[np.float32] = node.op.scale  # type: ignore[attr-defined]
             full = np.ascontiguousarray(np.broadcast_to(aligned(scale, shape), shape))
             return NirNode(name, "Scale", {"scale": full}, {"scale": scale})
+        if kind == "batch_norm":
+            factor = np.broadcast_to(aligned(_norm(node)[0], shape), shape)
+            exact = node.op.arrays()
+            return NirNode(name, "Scale", {"scale": np.ascontiguousarray(factor)}, exact)
         if kind == "add":
             return NirNode(name, "Scale", {"scale": np.ones(shape, np.float32)})
         if kind == "delay":
@@ -207,6 +211,18 @@ def _layer_steps(node: Node) -> int:
             node, f"delays of {steps.min():g} to {steps.max():g} steps, which differ by synapse,"
         )
     return int(steps.flat[0])
+
+
+def _norm(node: Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and shift of each channel of a batch norm that follows no layer (S2.14)."""
+    op: Any = node.op
+    weight, bias, mean, variance = (
+        getattr(op, name).astype(np.float64)
+        for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = weight / np.sqrt(variance + op.eps)
+    with np.errstate(over="ignore"):
+        return factor.astype(np.float32), (bias - mean * factor).astype(np.float32)
 
 
 def _waits(node: Node) -> bool:
@@ -234,10 +250,13 @@ _KNOWN = {
 def _check(node: Node) -> None:
     """Refuses what NIR has no words for."""
     if node.kind == "batch_norm":
-        raise UnsupportedError(
-            f"{node.name}: a batch norm that follows no layer is not supported by NIR; make it a "
-            "layer's, which fold() does"
-        )
+        factor, shift = _norm(node)
+        if shift.any() or not np.isfinite(factor).all():
+            raise UnsupportedError(
+                f"{node.name}: a batch norm that follows no layer and adds something is not "
+                "supported by NIR; make it a layer's, which fold() does"
+            )
+        return
     if node.kind not in _KNOWN:
         raise UnsupportedError(
             f"{node.name}: {node.kind} is not supported by NIR; use a .spikesim bundle"
