@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> str:
 
 
 def test_info(lif: str, capsys: pytest.CaptureFixture[str]) -> None:
-    report = answer(capsys, "info", lif, "--nir", "norse,dt=0.002")
+    report = answer(capsys, "info", lif, "--nir", "norse,dt=0.002,tau=seconds")
     assert [layer["name"] for layer in report["layers"]] == ["input", "fc", "lif"]
     assert report["dt"] == 0.002
     assert report["meta"]["nir"]["profile"] == "norse"
@@ -92,7 +92,8 @@ def test_a_question_left_open_stops_a_run_and_nothing_else(
     [
         ("torch", 'profile is \'torch\', expected one of "nir", "snntorch"'),
         ("nir,dt", "option is 'dt', expected key=value with key one of dt, integration"),
-        ("nir,tau=1", "option is 'tau=1', expected key=value"),
+        ("nir,r=1", "option is 'r=1', expected key=value"),
+        ("nir,tau=1", 'tau is \'1\', expected one of "seconds", "dt*tau"'),
         ("nir,dt=1,dt=2", "option dt is there twice"),
         ("nir,dt=x", "dt is 'x', expected a number of seconds above 0"),
         ("nir,dt=-1", "dt is -1.0, expected a number of seconds above 0"),

@@ -20,6 +20,7 @@ from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
 from libraries import Trace, assert_equal, assert_within_margin, run_library  # noqa: E402
+from spikesim.errors import FormatError  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption"),
@@ -300,6 +301,44 @@ def test_norse(cell: str, draws: Draws, folder: Path) -> None:
     else:
         # v + r·((leak - v) + x) is not leak + (1-r)·(v - leak) + r·x to the last bit.
         assert assert_within_margin(net, x, trace) > 0
+
+
+def leaky(tau: list[float], folder: Path) -> Path:
+    one = np.ones(len(tau))
+    made = nir.LIF(tau=np.array(tau), r=one, v_leak=0 * one, v_threshold=one)
+    ends = nir.Input([len(tau)]), nir.Output([len(tau)])
+    nir.write(folder / "leaky.nir", nir.NIRGraph.from_list(ends[0], made, ends[1]))
+    return folder / "leaky.nir"
+
+
+@pytest.mark.parametrize(
+    ("tau", "readings"),
+    [
+        # True seconds, which as dt·τ were a neuron that hardly decays.
+        ([0.01, 0.02], "a time constant of 10 s, 10000 steps, .* one of 0.01 s, 10 steps"),
+        # Neither reading decays by less than all there is.
+        ([1e-5, 1e-7], "a time constant of 0.0001 s, 0.1 steps, .* one of 1e-07 s, 0.0001 steps"),
+    ],
+)
+def test_norse_is_not_taken_for_what_it_may_not_be(
+    tau: list[float], readings: str, tmp_path: Path
+) -> None:
+    path = leaky(tau, tmp_path)
+    with pytest.raises(FormatError, match=rf"leaky\.nir: tau of node .* {readings}, expected"):
+        ss.load(path, nir=ss.NirOptions("norse"))
+    for unit, factor in (("seconds", 1.0), ("dt*tau", 1e3)):
+        net = ss.load(path, nir=ss.NirOptions("norse", tau=unit))
+        op: Any = net.node(net.output).op
+        np.testing.assert_allclose(op.alpha_mem, 1 - 1e-3 / (np.array(tau) * factor), rtol=1e-6)
+
+
+def test_norse_says_what_it_undoes(tmp_path: Path) -> None:
+    # A slow neuron beside one that only dt·τ explains: no doubt.
+    path = leaky([1e-5, 0.002], tmp_path)
+    with pytest.warns(ss.NirAssumption, match=r'tau="dt\*tau".*Norse 1.1.0 writes dt·τ'):
+        net = ss.load(path, nir=ss.NirOptions("norse"))
+    op: Any = net.node(net.output).op
+    np.testing.assert_allclose(op.alpha_mem, [1 - 0.1, 1 - 0.0005], rtol=1e-6)
 
 
 # Sinabs

@@ -12,10 +12,12 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesim.network import Network
-from spikesim.nir.form import Form, NirNode
+from spikesim.nir.form import LAYERS, Form, NirNode
 from spikesim.nir.graph import Flat, Part
+from spikesim.nir.hdf5 import Dataset
 from spikesim.ops import Neuron
 
 KEY = "spikesim"
@@ -29,8 +31,9 @@ def text(net: Network, form: Form) -> str:
     nodes = []
     for node in net.nodes[1:]:
         entry = {"name": node.name, "nir": form.names.get(node.name), **node.spec}
-        if node.kind in ("linear", "conv1d", "conv2d"):
+        if node.kind in LAYERS:
             entry["bias"] = "bias" in node.array_shapes
+            entry["delay"] = "delay" in node.array_shapes
         nodes.append(entry)
     return json.dumps(
         {
@@ -151,7 +154,10 @@ def _edge(edge: Any) -> tuple[str, str, int]:
 
 
 def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
-    """A node's arrays: weights from NIR's fields, all else from its metadata."""
+    """A node's arrays: weights from NIR's fields, all else from its metadata.
+
+    Of a layer only what the entry says it has: more would not fit the graph.
+    """
     nir = spec.pop("nir", None)
     if nir is None:
         return {}
@@ -162,13 +168,18 @@ def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
         arrays = {"weight": part.weights("weight")}
         if spec.pop("bias", None) is True and "bias" in part.fields:
             arrays["bias"] = part.weights("bias")
+        if spec.pop("delay", None) is True:
+            arrays["delay"] = _held(part, "delay")
         return arrays
-    arrays = {}
-    for name, data in part.metadata.items():
-        if isinstance(data, dict) or data.kind != "f":
-            raise _Wrong(f"of node {nir!r} has {name!r}, expected arrays of numbers")
-        arrays[name] = data.array(np.float32)
-    return arrays
+    return {name: _held(part, name) for name in part.metadata}
+
+
+def _held(part: Part, name: str) -> NDArray[np.float32]:
+    """An array of a node's metadata."""
+    data = part.metadata.get(name)
+    if not isinstance(data, Dataset) or data.kind != "f":
+        raise _Wrong(f"of node {part.name!r} has {name!r} as no array of numbers, expected one")
+    return data.array(np.float32)
 
 
 def _compare(flat: Flat, net: Network) -> None:

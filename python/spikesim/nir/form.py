@@ -41,6 +41,8 @@ class NirNode:
 class Form:
     """The layout of a network's NIR graph: which nodes there are, and how they are connected.
 
+    A delay that all synapses of a layer share is one of the edges into it, which is the same.
+
     Attributes:
         names: The file's name of each node that is in it.
         edges: (source, target) by the file's names, as they are written.
@@ -63,7 +65,8 @@ class Form:
 
     def _without_adds(self) -> tuple[list[tuple[str, str, int]], set[str]]:
         """The edges with every Add taken out that edges alone can say."""
-        links = [(e.src, e.dst, e.delay) for e in self.net.edges]
+        late = {node.name: _layer_steps(node) for node in self.net.nodes}
+        links = [(e.src, e.dst, e.delay + late[e.dst]) for e in self.net.edges]
         output = ("", "", 0)
         links.append((self.net.output, output[0], 0))
         gone: set[str] = set()
@@ -171,7 +174,7 @@ class Form:
 
     def _node(self, node: Node, weights: bool) -> NirNode:
         kind, name, shape = node.kind, self.names[node.name], node.in_shape
-        if kind in ("linear", "conv1d", "conv2d"):
+        if kind in LAYERS:
             return _layer(node, name, weights)
         if kind == "neuron":
             made = population(node.op, shape, self.dt)  # type: ignore[arg-type]
@@ -181,6 +184,10 @@ class Form:
             scale: NDArray[np.float32] = node.op.scale  # type: ignore[attr-defined]
             full = np.ascontiguousarray(np.broadcast_to(aligned(scale, shape), shape))
             return NirNode(name, "Scale", {"scale": full}, {"scale": scale})
+        if kind == "batch_norm":
+            factor = np.broadcast_to(aligned(_norm(node)[0], shape), shape)
+            exact = node.op.arrays()
+            return NirNode(name, "Scale", {"scale": np.ascontiguousarray(factor)}, exact)
         if kind == "add":
             return NirNode(name, "Scale", {"scale": np.ones(shape, np.float32)})
         if kind == "delay":
@@ -192,6 +199,30 @@ class Form:
             ends = {n: getattr(op, n) % len(shape) for n in ("start_dim", "end_dim")}
             return NirNode(name, "Flatten", {**ends, "input_type": _ints(shape)})
         return _pool(node, name)
+
+
+def _layer_steps(node: Node) -> int:
+    """The steps that all synapses of a layer take; 0 for whatever has none."""
+    if node.kind not in LAYERS or "delay" not in node.array_shapes:
+        return 0
+    steps: NDArray[np.float32] = node.op.delay  # type: ignore[attr-defined]
+    if (steps != steps.flat[0]).any():
+        raise _unsaid(
+            node, f"delays of {steps.min():g} to {steps.max():g} steps, which differ by synapse,"
+        )
+    return int(steps.flat[0])
+
+
+def _norm(node: Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Factor and shift of each channel of a batch norm that follows no layer (S2.14)."""
+    op: Any = node.op
+    weight, bias, mean, variance = (
+        getattr(op, name).astype(np.float64)
+        for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = weight / np.sqrt(variance + op.eps)
+    with np.errstate(over="ignore"):
+        return factor.astype(np.float32), (bias - mean * factor).astype(np.float32)
 
 
 def _waits(node: Node) -> bool:
@@ -209,8 +240,9 @@ def aligned(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return values
 
 
+LAYERS = ("linear", "conv1d", "conv2d")
 _KNOWN = {
-    *("input", "linear", "conv1d", "conv2d", "sum_pool2d", "avg_pool2d", "adaptive_avg_pool2d"),
+    *("input", *LAYERS, "sum_pool2d", "avg_pool2d", "adaptive_avg_pool2d"),
     *("flatten", "scale", "add", "delay", "neuron"),
 }
 
@@ -218,20 +250,29 @@ _KNOWN = {
 def _check(node: Node) -> None:
     """Refuses what NIR has no words for."""
     if node.kind == "batch_norm":
-        raise UnsupportedError(
-            f"{node.name}: a batch norm that follows no layer is not supported by NIR; make it a "
-            "layer's, which fold() does"
-        )
+        factor, shift = _norm(node)
+        if shift.any() or not np.isfinite(factor).all():
+            raise UnsupportedError(
+                f"{node.name}: a batch norm that follows no layer and adds something is not "
+                "supported by NIR; make it a layer's, which fold() does"
+            )
+        return
     if node.kind not in _KNOWN:
         raise UnsupportedError(
             f"{node.name}: {node.kind} is not supported by NIR; use a .spikesim bundle"
         )
     if node.kind.endswith("pool2d"):
         _pool(node, "")
-    elif node.kind.startswith("conv"):
-        _padding(node)
+    elif node.kind in LAYERS:
+        if node.kind != "linear":
+            _padding(node)
+        _layer_steps(node)
     elif node.kind == "neuron":
         op: Any = node.op
+        if op.synapse == "alpha":
+            # A CubaLIF has neither the second current nor the resets of both: whoever read one
+            # would be told of another neuron.
+            raise _unsaid(node, 'synapse="alpha", which has a second current,')
         for name in ("alpha_mem", "alpha_syn"):
             value = getattr(op, name)
             if value is not None and (value > 1).any():
@@ -290,6 +331,7 @@ def _layer(node: Node, name: str, weights: bool) -> NirNode:
     """Linear or Conv; the operation, a copy of the weights, is made only if they are asked for."""
     shapes = node.array_shapes
     fields: dict[str, Any] = {}
+    exact: dict[str, NDArray[np.float32]] = {}
     conv = node.kind != "linear"
     if weights:
         op: Any = node.op
@@ -297,8 +339,10 @@ def _layer(node: Node, name: str, weights: bool) -> NirNode:
         if conv or op.bias is not None:
             none = np.zeros(shapes["weight"][0], np.float32)
             fields["bias"] = none if op.bias is None else op.bias
+        if op.delay is not None:
+            exact["delay"] = op.delay
     if not conv:
-        return NirNode(name, "Affine" if "bias" in shapes else "Linear", fields)
+        return NirNode(name, "Affine" if "bias" in shapes else "Linear", fields, exact)
     one = node.kind == "conv1d"
     for key in ("stride", "dilation"):
         values = _ints(node.spec[key])
@@ -306,7 +350,7 @@ def _layer(node: Node, name: str, weights: bool) -> NirNode:
     fields["groups"] = _ints(node.spec["groups"])
     fields["padding"] = _padding(node)
     fields["input_shape"] = _ints(node.in_shape[1] if one else node.in_shape[1:])
-    return NirNode(name, "Conv1d" if one else "Conv2d", fields)
+    return NirNode(name, "Conv1d" if one else "Conv2d", fields, exact)
 
 
 def population(op: Neuron, shape: tuple[int, ...], dt: float) -> NirNode:

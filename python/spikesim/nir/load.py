@@ -55,6 +55,9 @@ def _load(tree: Tree, options: NirOptions) -> Network:
     choices = Choices(options, said)
     builder = Builder(flat, choices)
     net = builder.build()
+    doubt = choices.doubt()
+    if doubt is not None:
+        raise flat.wrong(doubt)
     net.unsettled = tuple(builder.unsettled)
     net.dt = choices.known_dt
     if "readout" in options.given():
@@ -80,6 +83,8 @@ def _account(builder: Builder, kept: dict[str, Any]) -> dict[str, Any]:
 
 def _warn(path: str, choices: Choices) -> None:
     taken = ", ".join(f"{name}={json.dumps(value)}" for name, value in choices.assumed.items())
+    if choices.assumed.get("tau") == "dt*tau":
+        taken += " (Norse 1.1.0 writes dt·τ for a time constant τ, which is undone)"
     text = (
         f'{path}: does not say everything; profile "{choices.profile}" assumes {taken}; '
         "say otherwise with nir=NirOptions(...)"

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spikesim.errors import InputError
 
 
@@ -17,6 +20,7 @@ class NirAssumption(UserWarning):
 _CHOICES: dict[str, tuple[str, ...]] = {
     "profile": ("nir", "snntorch", "spikingjelly", "norse", "sinabs", "nengo"),
     "integration": ("euler", "exponential", "exact"),
+    "tau": ("seconds", "dt*tau"),
     "if_gain": ("dt", "one"),
     "reset": ("to_value", "subtract", "none"),
     "reset_timing": (
@@ -45,6 +49,8 @@ class NirOptions:
         integration: "euler"; "exponential" (`alpha = exp(-dt/tau)`, the input as it is); "exact"
             (each equation solved over the step for an input held constant in it:
             `alpha = exp(-dt/tau)`, `gain = (1 - alpha)·r`).
+        tau: What the file's time constants are: "seconds", NIR's own, or "dt*tau" as Norse 1.1.0
+            writes them.
         if_gain: What a step of `I` and `IF` adds: "dt" (`dt·r·x`) or "one" (`r·x`).
         reset: "to_value" (the file's `v_reset`), "subtract" (the threshold) or "none".
         reset_timing: When it acts, as `Neuron.reset_timing`; "next_step": in the next step, where
@@ -71,6 +77,7 @@ class NirOptions:
     profile: str = "nir"
     dt: float | None = None
     integration: str | None = None
+    tau: str | None = None
     if_gain: str | None = None
     reset: str | None = None
     reset_timing: str | None = None
@@ -158,6 +165,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     "nir": {
         "dt": 1e-4,
         "integration": "euler",
+        "tau": "seconds",
         "if_gain": None,
         "reset": "to_value",
         "fires": ">",
@@ -178,6 +186,7 @@ PROFILES["spikingjelly"] = {
 PROFILES["norse"] = {
     **PROFILES["nir"],
     "dt": 1e-3,
+    "tau": "dt*tau",
     "if_gain": "one",
     "v0": "v_leak",
     "feedback": "entering",
@@ -210,6 +219,7 @@ class Choices:
         self._said = dict(said)
         self._assumed: dict[str, Any] = {}
         self.used: dict[str, Any] = {}
+        self._least: tuple[float, str] | None = None
 
     def get(self, name: str) -> Any:
         """The value of an option: the file's, else the user's, else the profile's."""
@@ -242,6 +252,35 @@ class Choices:
     def dt(self) -> float:
         """The length of a step; asking for it makes it matter."""
         return float(self.get("dt"))
+
+    def seconds(self, tau: NDArray[np.float64], where: str) -> NDArray[np.float64]:
+        """Time constants of the file in seconds; `where` names them."""
+        unit = self._given.get("tau", PROFILES[self.profile]["tau"])
+        if unit == "seconds" and "tau" not in self._given:
+            return tau  # NIR's own: nothing is assumed
+        if self.get("tau") == "seconds":
+            return tau
+        if self._least is None or tau.min() < self._least[0]:
+            self._least = float(tau.min()), where
+        return tau / self.dt
+
+    def doubt(self) -> str | None:
+        """What is wrong with having taken the file's time constants for dt·τ, if nobody said that
+        they are.
+
+        The smallest of them tells: as seconds it has to be at least a step, as dt·τ at least the
+        square of one. What fits both is no more one than the other.
+        """
+        if self._least is None or "tau" in self._given or self.dt == 1:
+            return None
+        (tau, where), dt = self._least, self.dt
+        if dt * dt <= tau * (1 + 1e-6) and tau < dt * (1 - 1e-6):
+            return None
+        return (
+            f"{where} is {tau:g}, as dt·τ (Norse 1.1.0) a time constant of {tau / dt:g} s, "
+            f"{tau / dt / dt:g} steps, and as it stands one of {tau:g} s, {tau / dt:g} steps, "
+            "expected only one of them to be possible; say which with nir=NirOptions(tau=...)"
+        )
 
     @property
     def known_dt(self) -> float | None:

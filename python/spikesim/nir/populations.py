@@ -189,9 +189,7 @@ class Population:
             raise self.part.wrong(f"{tau_name} is {tau.min():g}, expected above 0")
         r = self._value(r_name, 1.0)
         dt, method = self.choices.dt, self.choices.get("integration")
-        if self.choices.profile == "norse":
-            # Its exporter writes dt/tau_inv, that is dt·tau.
-            tau = tau / dt
+        tau = self.choices.seconds(tau, f"{tau_name} of node {self.part.name!r}")
         if method == "exponential":
             return np.exp(-dt / tau), r
         if method == "exact":
