@@ -57,6 +57,54 @@ def snntorch(cell: str, text: str = "", sized: bool = False, **options: Any) -> 
     return Cell("snnTorch", cell, text or shown, make)
 
 
+def parallel(cell: str, **options: Any) -> Cell:
+    """snnTorch's that take a whole sequence; those with weights stand behind none of their own."""
+
+    def make(n: int) -> nn.Module:
+        import snntorch as snn
+        from snntorch._neurons.leakykernel import LeakyKernel
+
+        if cell in ("LinearLeaky", "StateLeaky"):
+            sizes = (n, n) if cell == "LinearLeaky" else (n,)
+            # With its membrane, which only the last may return.
+            module = getattr(snn, cell)(BETA, *sizes, threshold=THETA, **options)
+            return Spikes(module)
+        kind = LeakyKernel if cell == "LeakyKernel" else snn.LeakyParallel
+        module = kind(n, n, beta=BETA, threshold=THETA, **options)
+        with torch.no_grad():
+            module.rnn.weight_hh_l0.copy_(BETA * torch.eye(n))
+        return module
+
+    return Cell("snnTorch", cell, "a sequence", make)
+
+
+class Spikes(nn.Module):
+    """The spikes of a neuron that returns its membrane too."""
+
+    def __init__(self, neuron: nn.Module) -> None:
+        super().__init__()
+        self.neuron = neuron
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The first of what the neuron returns."""
+        spikes: torch.Tensor = self.neuron(x)[0]
+        return spikes
+
+
+def looped(cell: str) -> Cell:
+    """A SpikingJelly container that hears its own output."""
+
+    def make(n: int) -> nn.Module:
+        from spikingjelly.activation_based import layer, neuron
+
+        inner = neuron.IFNode(THETA, RESET)
+        if cell == "LinearRecurrentContainer":
+            return layer.LinearRecurrentContainer(inner, n, n)
+        return layer.ElementWiseRecurrentContainer(inner, lambda x, y: x + y)
+
+    return Cell("SpikingJelly", cell, "of an IFNode", make)
+
+
 def spikingjelly(cell: str, **options: Any) -> Cell:
     """SpikingJelly's, single-step unless told otherwise."""
 
@@ -65,6 +113,10 @@ def spikingjelly(cell: str, **options: Any) -> Cell:
 
         # Those that have no threshold of their own to choose.
         fixed = cell in ("HalfThresholdIFNode", "ActivationAwareIFNode")
+        if cell.startswith("NonSpiking"):
+            fixed = True
+        if cell.startswith("DSR"):
+            return getattr(neuron, cell)(**{"v_threshold": THETA, **options})
         given = options if fixed else {"v_threshold": THETA, **options}
         module = getattr(neuron, cell)(**given)
         if getattr(module, "step_mode", "s") == "m":
@@ -165,6 +217,7 @@ CELLS: list[Cell] = [
         for reset in RESETS
     ),
     snntorch("RLeaky", "one to one", all_to_all=False, V=-0.25),
+    *(parallel(cell) for cell in ("StateLeaky", "LinearLeaky", "LeakyParallel", "LeakyKernel")),
     *(spikingjelly("IFNode", v_reset=r) for r in (None, RESET)),
     *(
         spikingjelly("LIFNode", tau=TAU, decay_input=decay, v_reset=r)
@@ -185,6 +238,16 @@ CELLS: list[Cell] = [
     *(spikingjelly(cell) for cell in ("ActivationAwareIFNode", "TernaryIFNode")),
     spikingjelly("TernaryLIFNode", tau=TAU),
     *(spikingjelly(cell, tau=TAU) for cell in ("OTTTLIFNode", "SLTTLIFNode")),
+    spikingjelly("SimpleIFNode", v_reset=None),
+    spikingjelly("SimpleLIFNode", tau=TAU, decay_input=True, v_reset=0.0),
+    *(
+        spikingjelly("KLIFNode", tau=TAU, scale_reset=scale, v_reset=r)
+        for scale, r in ((True, 0.0), (False, None))
+    ),
+    *(spikingjelly(cell, v_reset=RESET) for cell in ("ActivationAwareIFNode", "TernaryIFNode")),
+    spikingjelly("DSRIFNode", T=32),
+    spikingjelly("DSRLIFNode", T=32, tau=TAU, delta_t=0.5),
+    *(looped(f"{kind}RecurrentContainer") for kind in ("ElementWise", "Linear")),
     norse("IAFCell", "IAFParameters", v_th=THETA, v_reset=RESET),
     norse("LIFBoxCell", "LIFBoxParameters", "reset_value", **INVERSE, **FIRING),
     norse(
@@ -229,6 +292,29 @@ CELLS: list[Cell] = [
     norse(
         "LIFRecurrent", "LIFParameters", "a sequence", weights=True, **INVERSE, **SYNAPSE, **FIRING
     ),
+    norse(
+        "LIFRefracRecurrent",
+        "LIFParameters",
+        "a sequence",
+        weights=True,
+        **INVERSE,
+        **SYNAPSE,
+        **FIRING,
+    ),
+    *(
+        norse(
+            cell,
+            "LSNNParameters",
+            "a sequence",
+            weights="Recurrent" in cell,
+            tau_adapt_inv=512.0,
+            beta=0.25,
+            **INVERSE,
+            **SYNAPSE,
+            **FIRING,
+        )
+        for cell in ("LSNN", "LSNNRecurrent")
+    ),
     sinabs("IAF", "MultiSpike"),
     sinabs("IAF", spike_fn="SingleSpike"),
     sinabs("IAF", spike_fn="MaxSpike(2)"),
@@ -245,6 +331,7 @@ CELLS: list[Cell] = [
     sinabs("ExpLeakSqueeze", "tau_mem=4.0", tau_mem=TAU, batch_size=1),
     sinabs("IAFRecurrent", recurrent=True, spike_fn="SingleSpike"),
     sinabs("LIFRecurrent", tau_mem=TAU, recurrent=True),
+    sinabs("ALIFRecurrent", tau_mem=TAU, tau_adapt=8.0, adapt_scale=0.5, recurrent=True),
     own("IF"),
     own("IF", reset="to_value", v_reset=RESET),
     own("LIF", alpha_mem=BETA, fires=">"),

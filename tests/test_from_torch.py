@@ -194,8 +194,9 @@ def test_sew_resnet_of_spikingjelly_is_read_as_it_is():
 def test_the_module_stays_as_it_was():
     class Starts(Threaded):
         def forward(self, x: Any) -> Any:
+            # A loop of one step, which may start from zero.
             self.seen = self.lif1.init_leaky()
-            return super().forward(x, self.seen, self.lif2.reset_mem())[-1]
+            return torch.stack([super().forward(x, self.seen, self.lif2.reset_mem())[-1]])
 
     model = Starts().train()
     model(torch.zeros(2, 5))

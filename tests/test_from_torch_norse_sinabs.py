@@ -240,7 +240,9 @@ def test_sinabs_merge_and_a_mean_over_time():
         out = model(torch.from_numpy(x).transpose(0, 1)).numpy()
     np.testing.assert_allclose(ss.reference.run(net, x).output, out, atol=1e-6)
     first = FirstAxis(nn.Sequential(nn.Linear(4, 4), iaf()))
-    with pytest.raises(ss.errors.UnsupportedError, match=r"mean: mean\(\) is not supported here"):
+    with pytest.raises(
+        ss.errors.UnsupportedError, match=r"mean: axis 0 is the batch axis, expected"
+    ):
         ss.from_torch(first, (4,))
 
 

@@ -17,7 +17,7 @@ pytest.importorskip("spikingjelly")
 from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
-from libraries import assert_equal, neuron_modules, run_library  # noqa: E402
+from libraries import assert_equal, neuron_modules, outcomes, run_library  # noqa: E402
 from torch_models import (  # noqa: E402
     SEEDS,
     build,
@@ -345,12 +345,11 @@ def test_state_leaky_and_linear_leaky(
     name = net.output
     assert name is not None
     assert net.nodes[1].name == ("0.linear" if linear else "0")
-    got = ss.reference.run(net, x, record=("spikes", "v"))
-    np.testing.assert_allclose(got.v[name], v, atol=2e-5 * (1 + np.abs(v).max()))
+    # The factor acts twice. Without a reset no spike changes what comes after it.
     close = np.abs(v - np.float32(0.7)) <= 2e-5 * (1 + np.abs(v).max())
-    # The factor acts twice.
-    assert np.all((got.spikes[name] * 0.25 == spikes) | close)
-    assert net.compile().run(x, record=("spikes",)).spikes[name].to_dense().shape == spikes.shape
+    for _, got in outcomes(net, x):
+        np.testing.assert_allclose(got.v[name], v, atol=2e-5 * (1 + np.abs(v).max()))
+        assert np.all((got.spikes[name] * 0.25 == spikes) | close)
 
 
 def test_state_leaky_without_spikes_gives_its_membrane():

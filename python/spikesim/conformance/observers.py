@@ -183,11 +183,11 @@ class _Own(Observer):
         return (SpikingModule,)
 
     def prepare(self, neuron: Any, samples: int) -> Undo:
-        kept = neuron.v
+        kept = neuron.state
         neuron.reset_state()
 
         def undo() -> None:
-            neuron.v = kept
+            neuron._keep(kept)
 
         return undo
 

@@ -29,6 +29,9 @@ from spikesim.convert.symbols import (
 )
 from spikesim.errors import UnsupportedError
 
+# The tensors of a module by name, with their versions; held, so that no other takes their place.
+Marks = list[tuple[str, Tensor, int]]
+
 GIVE_OWN = "give each call a module of its own"
 
 
@@ -40,7 +43,7 @@ class Neuron:
     input: Any
     result: Any
     calls: int
-    marks: Any
+    marks: Marks
 
 
 @dataclass
@@ -53,6 +56,29 @@ class Calls:
     stateful: set[int] = field(default_factory=set)
     # Whatever keys name by its id.
     held: list[Any] = field(default_factory=list)
+    # Every module that has a state: its path, itself, the state before forward.
+    watched: list[tuple[str, nn.Module, Marks]] = field(default_factory=list)
+    # Those whose state forward had set back before it called them.
+    set_back: set[int] = field(default_factory=set)
+
+    def watch(self, root: nn.Module) -> None:
+        """Notes the states before forward, to see whether it sets them back itself."""
+        for path, module in root.named_modules():
+            if registry.step_mode(module) is not None:
+                _mark(module)
+                self.watched.append((path, module, _marks(module)))
+
+    def restarted(self) -> UnsupportedError | None:
+        """The error for a state that forward sets back itself, before its calls or after them.
+
+        In a loop over time that is a start. In a single step it is one in every step.
+        """
+        for path, module, before in self.watched:
+            called = self.neurons.get(id(module))
+            marks = before if called is None else called.marks
+            if id(module) in self.set_back or not _same(_marks(module), marks):
+                return starts_anew(module, path, "has its state set back in forward")
+        return None
 
     def key(self, *parts: Any) -> Any:
         """Equal for calls that have equal results but for the iteration."""
@@ -75,7 +101,7 @@ class Calls:
             return "lead", item.axis
         self.held.append(item)
         # A tensor changes its version when it is changed in place.
-        return "id", id(item), item._version if isinstance(item, Tensor) else 0
+        return "id", id(item), _version(item) if isinstance(item, Tensor) else 0
 
     def again(
         self, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -101,7 +127,7 @@ class Calls:
         returns = any(isinstance(item, Membrane) for item in before)
         if not states and returns and not registry.keeps_state(module):
             raise self._refused(path, module, "from its start", "pass it its state")
-        if _marks(module) != first.marks:
+        if not _same(_marks(module), first.marks):
             raise self._refused(
                 path, module, "after a reset of its state", "reset it before the loop alone"
             )
@@ -116,6 +142,9 @@ class Calls:
         key = self._key(at_step(given[0] if given else None, None))
         self.neurons[id(module)] = Neuron(path, key, out, 1, None)
         self.held.append(module)
+        for _, other, before in self.watched:
+            if other is module and not _same(_marks(module), before):
+                self.set_back.add(id(module))
         _mark(module)
         self.neurons[id(module)].marks = _marks(module)
 
@@ -154,6 +183,10 @@ def one_step(args: Any) -> int | None:
     return next(iter(steps_of(args)), None)
 
 
+# What neurons call their states.
+NAMES = ("v", "i", "mem", "syn", "syn_exc", "syn_inh", "spk", "state")
+
+
 def _states(module: nn.Module) -> list[dict[str, Any]]:
     return [module.__dict__, module._buffers, module.__dict__.get("_memories", {})]
 
@@ -164,15 +197,42 @@ def _mark(module: nn.Module) -> None:
     The module gets back what it held when the conversion ends.
     """
     for held in _states(module):
-        for name in ("v", "i", "mem", "syn", "spk", "state"):
-            if name in held and not isinstance(held[name], Tensor):
+        memories = held is module.__dict__.get("_memories")
+        names = list(held) if memories else [name for name in NAMES if name in held]
+        for name in names:
+            if not isinstance(held[name], Tensor):
                 held[name] = torch.full((), torch.nan)
+            elif held[name].is_inference():
+                # Only others know how often they were changed in place.
+                held[name] = held[name].clone()
 
 
-def _marks(module: nn.Module) -> list[tuple[str, int, int]]:
+def _marks(module: nn.Module) -> Marks:
     return [
-        (name, id(item), item._version)
+        (name, item, _version(item))
         for held in _states(module)
         for name, item in held.items()
         if isinstance(item, Tensor)
     ]
+
+
+def _same(one: Marks, other: Marks) -> bool:
+    """Whether these are the same tensors, unchanged."""
+    return len(one) == len(other) and all(
+        name == names and item is items and version == versions
+        for (name, item, version), (names, items, versions) in zip(one, other, strict=True)
+    )
+
+
+def _version(tensor: Tensor) -> int:
+    """How often a tensor was changed in place, where it counts that."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def starts_anew(module: nn.Module, path: str, why: str) -> UnsupportedError:
+    """The error for a neuron that makes one step a call, always from its start."""
+    return UnsupportedError(
+        f"{path}: {type(module).__name__} {why}, so that it starts anew at every step, "
+        "expected the state of the step before; set it back outside of forward, pass the state "
+        "on through forward's arguments, or loop over time in forward"
+    )

@@ -16,7 +16,16 @@ from spikesim.convert.build import Builder
 from spikesim.convert.output import check_order, output
 from spikesim.convert.plain import check_plain, unwrapped
 from spikesim.convert.steps import Calls, one_step, steps_of
-from spikesim.convert.symbols import Padded, Sequence, State, Value, at_step
+from spikesim.convert.symbols import (
+    OverTime,
+    Padded,
+    Sequence,
+    State,
+    Total,
+    Value,
+    at_step,
+    leaves,
+)
 from spikesim.convert.trace import ONE_STEP, Tracer, arguments, place_of, with_place
 from spikesim.errors import SpikesimError, UnsupportedError
 from spikesim.network import Network
@@ -44,16 +53,19 @@ def convert(
         lead, time_axis = _layout(module)
         builder.root = module
         walker = Walker(builder, lead if n_steps is None else 1, time_axis)
+        walker.calls.watch(module)
         given: Any = builder.input if n_steps is None else Sequence(builder.input, n_steps, axis)
         result = walker.module(module, "", (given,), {})
         count = walker.calls.count()
+        restarted = walker.calls.restarted() if lead == 1 else None
     if n_steps is not None and count != n_steps:
         raise UnsupportedError(
             f"{where}: forward makes {count} steps of an input with {n_steps}, expected one call "
             "of each neuron for every step"
         )
-    if count == 1 and n_steps is None and builder.anew:
-        raise builder.anew[0]
+    errors = [*builder.anew, *([restarted] if restarted is not None else [])]
+    if count == 1 and n_steps is None and errors and not _recorded(result):
+        raise errors[0]
     check_order(builder, result)
     chosen, over_time = output(builder, where, result, readout, count)
     source: dict[str, Any] = {"format": "torch", "module": where}
@@ -64,6 +76,12 @@ def convert(
     builder.net.meta = {"source": source}
     builder.net.validate()
     return builder.net
+
+
+def _recorded(result: Any) -> bool:
+    """Whether forward returns what a loop recorded, if only of one step."""
+    kinds = leaves(result, (Sequence, Total, OverTime))
+    return any(item.count is not None for item in kinds)
 
 
 class Walker:
@@ -214,8 +232,9 @@ class Walker:
         try:
             named = dict(kwargs)
             for name, place, parameter in arguments(module, args, kwargs):
-                # An argument without a value to go on with is the state of a neuron.
-                if parameter.default in (parameter.empty, None):
+                # An argument without a value to go on with is the state of a neuron. A caller
+                # inside forward that leaves it out means its default.
+                if parameter.default is parameter.empty or (parameter.default is None and not path):
                     named[name] = State(name, None if path else (place,))
             args, named = _positional(module, args, named)
             return Tracer(self, module, path).run(args, named)

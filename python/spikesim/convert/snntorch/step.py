@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikesim.convert.build import MEMBRANE, Membrane, State, Value, population, shared_state
+from spikesim.convert.steps import starts_anew
 from spikesim.convert.surrogate import threshold_test
 from spikesim.errors import UnsupportedError
 
@@ -169,6 +170,9 @@ class Call:
                             owner = ".".join(part for part in (root, place) if part)
                             raise shared_state(path, owner, state, role, owners)
             builder.claim_state(state, path, role)
+            builder.anew.append(
+                starts_anew(self.module, path, f"is given zeros made in forward as its {role}")
+            )
             return
         raise UnsupportedError(
             f"{path}: its {role} argument is computed in forward, expected the state of the step "
