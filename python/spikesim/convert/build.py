@@ -57,6 +57,8 @@ class Builder:
         self.states: dict[int, tuple[Any, str, str]] = {}
         # The errors for cells that start anew in every step, unless forward loops over time.
         self.anew: list[UnsupportedError] = []
+        # What `1 - x` of a node is, where it was needed as a value.
+        self.complements: dict[str, Value] = {}
         # The modules whose forward was traced, by path.
         self.traced: list[tuple[str, nn.Module]] = []
         # How many populations there are.

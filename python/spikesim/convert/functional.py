@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from spikesim.convert import products
 from spikesim.convert.symbols import (
     SYMBOLS,
     Complement,
@@ -160,6 +161,8 @@ def value(call: Call, item: Any) -> Value:
     """An argument that must be the output of a layer."""
     if isinstance(item, Value):
         return item
+    if isinstance(item, Complement):
+        return products.plain(call.walker.builder, call.path, item)
     if isinstance(item, Membrane | State):
         raise unknown(Call(call.walker, call.path, (item,), {}), call.path.rpartition(".")[2])
     if isinstance(item, Padded):

@@ -6,12 +6,16 @@ Of values that are 0 or 1, `x·y` is 1 where `x + y` reaches 2, and `x·(1 - y)`
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
 
 from spikesim import ops
 from spikesim.convert.symbols import Complement, Value
 
 if TYPE_CHECKING:
+    from spikesim.convert.build import Builder
     from spikesim.convert.functional import Call
 
 
@@ -39,6 +43,19 @@ def product(call: Call, left: Any, right: Any) -> Value | None:
         op = ops.Neuron(1.0, **fields, meta={"function": "and not"})
         return builder.spiking(op, call.path, left, minus)
     return None
+
+
+def plain(builder: Builder, path: str, item: Complement) -> Value:
+    """`1 - x` as a value, where it is more than a factor; made once."""
+    source = item.value
+    made = builder.complements.get(source.name)
+    if made is None:
+        minus = builder.current(ops.Scale(-1.0), f"{path}.minus", source)
+        one, zero = np.ones(source.shape[0], np.float32), np.zeros(source.shape[0], np.float32)
+        shift = ops.BatchNorm(one, one, zero, one, eps=0.0)
+        made = builder.current(shift, f"{path}.one_minus", minus)
+        builder.complements[source.name] = made
+    return replace(made, step=source.step)
 
 
 def _binary(item: Any) -> TypeGuard[Value]:

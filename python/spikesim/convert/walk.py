@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from spikesim.convert import functional, registry
+from spikesim.convert import functional, products, registry
 from spikesim.convert.build import Builder
 from spikesim.convert.output import check_order, output
 from spikesim.convert.plain import check_plain, unwrapped
 from spikesim.convert.steps import Calls, one_step, steps_of
 from spikesim.convert.symbols import (
+    Complement,
     OverTime,
     Padded,
     Sequence,
@@ -25,6 +26,7 @@ from spikesim.convert.symbols import (
     Value,
     at_step,
     leaves,
+    mapped,
 )
 from spikesim.convert.trace import ONE_STEP, Tracer, arguments, place_of, with_place
 from spikesim.errors import SpikesimError, UnsupportedError
@@ -56,6 +58,7 @@ def convert(
         walker.calls.watch(module)
         given: Any = builder.input if n_steps is None else Sequence(builder.input, n_steps, axis)
         result = walker.module(module, "", (given,), {})
+        result = mapped(result, lambda item: products.plain(builder, "output", item), Complement)
         count = walker.calls.count()
         restarted = walker.calls.restarted() if lead == 1 else None
     if n_steps is not None and count != n_steps:
@@ -133,6 +136,8 @@ class Walker:
     def padded(self, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value | Padded:
         """The one argument of a layer that can pad."""
         values = [*args, *kwargs.values()]
+        if len(values) == 1 and isinstance(values[0], Complement):
+            return products.plain(self.builder, path, values[0])
         if len(values) == 1 and isinstance(values[0], Value | Padded):
             return values[0]
         what = f"{len(values)} arguments" if len(values) != 1 else functional.described(values[0])
