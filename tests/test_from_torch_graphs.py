@@ -225,7 +225,13 @@ class Author:
         channels = self.values[i].shape[1]
         name = self.weight(channels, *[1] * self.axes)
         full = self.weight(*self.values[i].shape[1:])
-        how = self.pick("* c", "/ 2", "c - x", "+ c", "* w", "+ w", "* full", "neg", "w - x")
+        # torch aligns the last axes: one number a column, and one a row and column.
+        last = self.weight(self.values[i].shape[-1])
+        space = self.weight(*self.values[i].shape[2:])
+        how = self.pick(
+            *("* c", "/ 2", "c - x", "+ c", "* w", "+ w", "* full", "neg", "w - x"),
+            *("* last", "* space"),
+        )
 
         def call(m: Program, v: list[Tensor]) -> Tensor:
             w, x = m.weights[name], v[i]
@@ -237,6 +243,8 @@ class Author:
                 "* w": lambda: torch.mul(w, x),
                 "+ w": lambda: x.add(w),
                 "* full": lambda: x * m.weights[full],
+                "* last": lambda: m.weights[last] * x,
+                "* space": lambda: x * m.weights[space],
                 "neg": lambda: -x,
                 "w - x": lambda: w - x,
             }[how]()
