@@ -58,6 +58,8 @@ assert (result.predictions == images.y).mean() >= 0.97
 for call in (
     lambda: ss.reference.run(ss.Network((1,)), images.x, n_steps=1),
     lambda: ss.from_torch(None, (1,)),
+    lambda: ss.to_torch(ss.Network((1,))),
+    lambda: ss.train,
     lambda: result.energy("horowitz45-fp32").plot(),
 ):
     try:

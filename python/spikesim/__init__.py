@@ -131,7 +131,14 @@ def __getattr__(name: str) -> Any:
         module = _LAZY[name]
     except KeyError:
         raise AttributeError(f"module 'spikesim' has no attribute {name!r}") from None
-    loaded = importlib.import_module(module)
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise errors.MissingExtraError(
+            f"{name}: needs torch, which is not installed; install spikesim[torch]"
+        ) from error
     value = loaded if module == f"spikesim.{name}" else getattr(loaded, name)
     globals()[name] = value
     return value

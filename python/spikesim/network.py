@@ -375,6 +375,11 @@ def load(path: FilePath, nir: NirOptions | None = None) -> Network:
 
     Warns:
         NirAssumption: The file does not say something that a run depends on.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.load(ss.data.digits_model()).output_shape
+        (10,)
     """
     place = os.fsdecode(path)
     other = _other_format(place)

@@ -46,7 +46,8 @@ def to_torch(
         A `TorchNetwork`.
 
     Raises:
-        GraphError: the network is not valid.
+        GraphError: the network is not valid, or a NIR file left something open that it needs.
+        InputError: `net` is no network.
         UnsupportedError: an operation that has no torch module, an unknown option.
 
     Example:
@@ -59,6 +60,8 @@ def to_torch(
         >>> [name for name, _ in module.named_parameters()]
         ['fc.weight']
     """
+    if not isinstance(net, Network):
+        raise InputError(f"to_torch: net is a {type(net).__name__}, expected a Network")
     return TorchNetwork(net, surrogate=surrogate, detach_reset=detach_reset, learn=learn).eval()
 
 
@@ -125,7 +128,7 @@ class TorchNetwork(nn.Module):
         learn: Sequence[str],
     ) -> None:
         super().__init__()
-        net.validate()
+        net.runnable()
         # The structure that from_torch puts the weights back into.
         self.network = net.copy()
         self.input_shape, self.output_shape = net.input_shape, net.output_shape
@@ -180,7 +183,7 @@ class TorchNetwork(nn.Module):
             records, (T, N, *shape).
 
         Raises:
-            InputError: steps or an option.
+            InputError: steps, an option, or values that are not finite.
             ShapeError: the shape of `x`; another N than that of the state with `reset=False`.
         """
         wanted = (record,) if isinstance(record, str) else tuple(record)
@@ -224,6 +227,7 @@ class TorchNetwork(nn.Module):
         Raises:
             ShapeError: the shape of `x`, or another N than that of the state.
         """
+        _tensor("step", x)
         if tuple(x.shape[1:]) != self.input_shape or x.ndim == 0 or x.shape[0] == 0:
             raise ShapeError(
                 f"step: x has shape {tuple(x.shape)}, expected (N, {_shown(self.input_shape)})"
@@ -312,6 +316,7 @@ class TorchNetwork(nn.Module):
 
     def _checked(self, x: Tensor, n_steps: int | None) -> tuple[Tensor, bool, int]:
         """The input as the weights' type, whether it is constant, and T (S1.6)."""
+        _tensor("run", x)
         shape, inner = tuple(x.shape), _shown(self.input_shape)
         extra = len(shape) - len(self.input_shape)
         if extra not in (1, 2) or shape[extra:] != self.input_shape:
@@ -340,6 +345,13 @@ class TorchNetwork(nn.Module):
     def modules_by_node(self) -> dict[str, nn.Module]:
         """The submodule of each node but the input, as it is now."""
         return {name: _found(self, name) for name in self._inputs}
+
+
+def _tensor(where: str, x: Any) -> None:
+    if not isinstance(x, Tensor):
+        raise InputError(f"{where}: x is a {type(x).__name__}, expected a torch tensor")
+    if not bool(torch.isfinite(x.detach()).all()):
+        raise InputError(f"{where}: x holds NaN or infinity, expected finite values")
 
 
 def settings(module: nn.Module) -> tuple[Any, ...]:
