@@ -152,6 +152,8 @@ class Effects(TorchDispatchMode):
             return alike and self._kept(old) and torch.equal(old, new)
         if old is new and id(old) in self._contents:
             content = self._contents[id(old)][1]
+            if isinstance(old, np.ndarray):
+                return np.array_equal(content, old)
             if isinstance(old, set):
                 return bool(content == old)
             return depth > 3 or self._equal(content, _copied(old), depth + 1)

@@ -141,7 +141,8 @@ def _check_again(
         place = getattr(error, "place", None)
         raise (wrong if place is None else with_place(wrong, place)) from error
     left = {str(change): change.new for change in more}
-    same = net.nodes == builder.net.nodes and net.edges == builder.net.edges
+    first, second = ([(n.name, n.op) for n in one.nodes] for one in (net, builder.net))
+    same = first == second and net.edges == builder.net.edges
     same = same and (net.output, net.readout) == (builder.net.output, builder.net.readout)
     if not same or left.keys() - {str(change) for change in changes}:
         raise wrong
