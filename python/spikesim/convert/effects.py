@@ -95,9 +95,9 @@ class Effects(TorchDispatchMode):
         for storage, copies in self._before.items():
             for tensor, copy in zip(self._tensors[storage], copies, strict=True):
                 tensor.data.copy_(copy)
-        torch.set_rng_state(self._random[0])
-        np.random.set_state(self._random[1])
-        random.setstate(self._random[2])
+        if not self._drew_none():
+            np.random.set_state(self._random[0])
+            random.setstate(self._random[1])
 
     def changes(self, module: nn.Module | None = None) -> list[Change]:
         """What differs from before, but for neurons' states; of one module or of all."""
@@ -121,11 +121,13 @@ class Effects(TorchDispatchMode):
             self.check_leaf(module, path or type(module).__name__)
 
     def check_random(self, where: str) -> None:
-        """Refuses a forward that drew random numbers."""
-        now = _random()
-        same = torch.equal(now[0], self._random[0]) and now[2] == self._random[2]
-        if not same or not _alike(now[1], self._random[1]):
+        """Refuses a forward that drew random numbers; torch's are refused when they are drawn."""
+        if not self._drew_none():
             raise UnsupportedError(f"{where}: {_DRAWS}")
+
+    def _drew_none(self) -> bool:
+        now = _random()
+        return now[1] == self._random[1] and _alike(now[0], self._random[0])
 
     def _changed(self, path: str, change: Change) -> UnsupportedError:
         return UnsupportedError(
@@ -309,8 +311,8 @@ def _refill(container: Any, content: Any) -> None:
     container.extend(content) if hasattr(container, "extend") else container.update(content)
 
 
-def _random() -> tuple[Any, Any, Any]:
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+def _random() -> tuple[Any, Any]:
+    return np.random.get_state(), random.getstate()
 
 
 def _alike(one: Any, other: Any) -> bool:

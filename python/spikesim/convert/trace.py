@@ -70,6 +70,8 @@ class Memory:
     changes: int = 0
     # Whether it belongs to whoever calls.
     foreign: bool = False
+    # The neuron that goes on from it.
+    owner: str | None = None
 
 
 class Traced(fx.Proxy):
@@ -145,7 +147,9 @@ class Tracer(fx.Tracer):
 
         calls = self.walker.calls
         for module, name, item in calls.later:
-            put(module, name, mapped(item, lambda one: self._shown(name, one, Memory(foreign=True))))
+            put(
+                module, name, mapped(item, lambda one: self._shown(name, one, Memory(foreign=True)))
+            )
         calls.later.clear()
         with calls.effects.sleeping(False), _calling(call), _Constants():
             result = _forward(type(self.root).forward, self.root, given, named)
@@ -195,7 +199,11 @@ class Tracer(fx.Tracer):
                 items, named = self._read(args), self._read(kwargs)
                 with self.walker.calls.effects.sleeping():
                     result = self.walker.call(path, "call_module", module, items, named)
-                return self._show(path.rpartition(".")[2], result, args, copies=False)
+                shown = self._show(path.rpartition(".")[2], result, args, copies=False)
+                if registry.step_mode(module) is not None and registry.gives_state(module):
+                    for tensor in leaves(shown, Traced):
+                        tensor.memory.owner = path
+                return shown
         # Constants go through as they are.
         self.places.append(path)
         try:
@@ -246,6 +254,12 @@ class Tracer(fx.Tracer):
             raise UnsupportedError(
                 f"{stem}_: changes the input in place, expected it to stay as it is; write "
                 "x = x + y, or x = x.clone() before it"
+            )
+
+        if changed.memory.owner is not None:
+            raise UnsupportedError(
+                f"{stem}_: changes in place what {changed.memory.owner} returned, which is its "
+                "state too, expected it to stay as it is; write y = y + x instead of y += x"
             )
 
     @contextlib.contextmanager
