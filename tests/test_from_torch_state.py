@@ -17,7 +17,6 @@ pytest.importorskip("spikingjelly")
 
 import torch.nn.functional as F  # noqa: E402
 from snntorch import utils  # noqa: E402
-from spikingjelly.activation_based import neuron  # noqa: E402
 from torch import nn  # noqa: E402
 
 import spikesim as ss  # noqa: E402
@@ -171,7 +170,7 @@ def test_states_handed_back_and_records_are_read(engine: Any, body: Any, make: A
     model = Kept(body, make).eval()
     x = np.random.default_rng(1).integers(-2, 5, (7, 3, 4)).astype(np.float32) / 4
     net = ss.from_torch(model, (4,))
-    assert model.mem is None and model.prev is None
+    assert (model.mem, model.prev) == (None, None)
     with torch.no_grad():
         want = torch.stack([model(step) for step in torch.from_numpy(x)]).numpy()
     assert want.any()
@@ -195,7 +194,7 @@ def added(self: Any, x: Any) -> Any:
 
 @pytest.mark.parametrize("body", [swapped, added], ids=lambda body: body.__name__)
 def test_a_state_that_goes_elsewhere_is_refused(body: Any):
-    with pytest.raises(ss.errors.UnsupportedError, match="^Kept: forward changes self.mem"):
+    with pytest.raises(ss.errors.UnsupportedError, match=r"^Kept: forward changes self\.mem"):
         ss.from_torch(Kept(body, leaky).eval(), (4,))
 
 
@@ -307,7 +306,8 @@ def uniform(self: Any, x: Any) -> Any:
 
 
 def of_numpy(self: Any, x: Any) -> Any:
-    return rest(self, self.fc1(x) + torch.from_numpy(np.random.rand(1, 6).astype(np.float32)))
+    drawn = np.random.rand(1, 6).astype(np.float32)  # noqa: NPY002
+    return rest(self, self.fc1(x) + torch.from_numpy(drawn))
 
 
 def dropped(self: Any, x: Any) -> Any:
@@ -317,11 +317,11 @@ def dropped(self: Any, x: Any) -> Any:
 @pytest.mark.parametrize("body", [normal, uniform, of_numpy, dropped], ids=lambda b: b.__name__)
 def test_random_numbers_are_refused_and_not_used_up(body: Any):
     model = Net(body, node).eval()
-    state = torch.get_rng_state(), np.random.get_state()[1]
+    state = torch.get_rng_state(), np.random.get_state()[1]  # noqa: NPY002
     with pytest.raises(ss.errors.UnsupportedError, match="forward draws random or unset numbers"):
         ss.from_torch(model, (4,))
     assert torch.equal(state[0], torch.get_rng_state())
-    np.testing.assert_array_equal(state[1], np.random.get_state()[1])
+    np.testing.assert_array_equal(state[1], np.random.get_state()[1])  # noqa: NPY002
 
 
 # What a neuron returns and keeps
@@ -416,4 +416,5 @@ def test_other_threads_run_their_models_meanwhile():
     thread.start()
     ss.from_torch(Net(waits, node).eval(), (4,))
     thread.join()
-    assert isinstance(seen[0], torch.Tensor) and nn.Module.__call__ is call
+    assert isinstance(seen[0], torch.Tensor)
+    assert nn.Module.__call__ is call

@@ -96,7 +96,7 @@ class Effects(TorchDispatchMode):
             for tensor, copy in zip(self._tensors[storage], copies, strict=True):
                 tensor.data.copy_(copy)
         if not self._drew_none():
-            np.random.set_state(self._random[0])
+            np.random.set_state(self._random[0])  # noqa: NPY002
             random.setstate(self._random[1])
 
     def changes(self, module: nn.Module | None = None) -> list[Change]:
@@ -312,7 +312,7 @@ def _refill(container: Any, content: Any) -> None:
 
 
 def _random() -> tuple[Any, Any]:
-    return np.random.get_state(), random.getstate()
+    return np.random.get_state(), random.getstate()  # noqa: NPY002
 
 
 def _alike(one: Any, other: Any) -> bool:

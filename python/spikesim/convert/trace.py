@@ -147,9 +147,9 @@ class Tracer(fx.Tracer):
 
         calls = self.walker.calls
         for module, name, item in calls.later:
-            put(
-                module, name, mapped(item, lambda one: self._shown(name, one, Memory(foreign=True)))
-            )
+            # A symbol as a tensor; anything else as it is.
+            known = isinstance(item, SYMBOLS)
+            put(module, name, self._shown(name, item, Memory(foreign=True)) if known else item)
         calls.later.clear()
         with calls.effects.sleeping(False), _calling(call), _Constants():
             result = _forward(type(self.root).forward, self.root, given, named)

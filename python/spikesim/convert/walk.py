@@ -242,9 +242,10 @@ class Walker:
         """What a call in a traced forward returns: of a module, a function or a method."""
         if kind == "call_module":
             self.calls.effects.check_leaf(target, path)
-        if kind != "call_module" or registry.step_mode(target) is None:
-            if any(self.calls.effects.is_state(item) for item in leaves((args, kwargs), Tensor)):
-                raise state_read(path)
+        stateless = kind != "call_module" or registry.step_mode(target) is None
+        given = leaves((args, kwargs), Tensor) if stateless else []
+        if any(self.calls.effects.is_state(item) for item in given):
+            raise state_read(path)
         if kind == "call_module":
             if id(target) in self.calls.neurons:
                 return self._again(target, path, args, kwargs)
