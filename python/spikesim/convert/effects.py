@@ -293,8 +293,8 @@ def _state_names(module: nn.Module) -> set[str]:
 def _storage(tensor: Tensor) -> int | None:
     try:
         return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):
-        # Sparse and the like.
+    except (NotImplementedError, RuntimeError, ValueError):
+        # Sparse ones, those of lazy layers and the like.
         return None
 
 
