@@ -29,9 +29,20 @@ def _reader(
         source = given.pop("input")
         if not (pads and isinstance(source, Padded)):
             source = value(call, source)
+        _check_one_step(call, source)
         return read(call.walker.builder, call.path, source, **given)
 
     return handle
+
+
+def _check_one_step(call: Call, source: Value | Padded) -> None:
+    """Refuses a function of images that is given all steps: an axis more is another meaning."""
+    given = source.value if isinstance(source, Padded) else source
+    if call.walker.lead_of(given) == 2:
+        raise call.refused(
+            "is given all steps at once, expected one step (N, …); wrap it in what runs it for "
+            "each step, like SeqToANNContainer"
+        )
 
 
 _AVG = {
@@ -104,6 +115,7 @@ def _normed(call: Call, given: dict[str, Any]) -> Value:
             "training=self.training and the running statistics"
         )
     source = value(call, given["input"])
+    _check_one_step(call, source)
     weight, bias, eps = given["weight"], given["bias"], given["eps"]
     return layers.batch_norm(call.walker.builder, call.path, source, mean, var, weight, bias, eps)
 

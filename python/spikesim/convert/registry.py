@@ -65,3 +65,20 @@ def keeps_state(module: nn.Module) -> bool:
     Norse's start anew.
     """
     return not type(module).__module__.startswith("norse")
+
+
+def gives_state(module: nn.Module) -> bool:
+    """Whether what a neuron returns first may be the tensor from which it goes on.
+
+    So it is where the membrane is the output, and in snnTorch's recurrent ones, which keep their
+    spikes.
+    """
+    library = type(module).__module__.split(".")[0]
+    names = {cls.__name__ for cls in type(module).__mro__}
+    if library == "norse" or names & {"LICell", "LIBoxCell", "LILinearCell"}:
+        return any(name.startswith("LI") and not name.startswith("LIF") for name in names)
+    if names & {"RLeaky", "RSynaptic"}:
+        return True
+    return (
+        "SpikingModule" in names and getattr(getattr(module, "rules", None), "spikes", "") == "none"
+    )

@@ -53,6 +53,7 @@ STEP = (
     "alpha_mem_calculated",
     "alpha_syn_calculated",
     "alpha_adapt_calculated",
+    "init_state_with_shape",
 )
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.convert import registry
+from spikesim.convert.effects import NAMES, Effects, places
 from spikesim.convert.symbols import (
     SYMBOLS,
     Lead,
@@ -50,6 +51,10 @@ class Neuron:
 class Calls:
     """What was called so far."""
 
+    # What watches the modules.
+    effects: Effects
+    # What the modules' attributes are at a forward's second call, until the first of them starts.
+    later: list[tuple[nn.Module, str, Any]] = field(default_factory=list)
     results: dict[Any, Any] = field(default_factory=dict)
     neurons: dict[int, Neuron] = field(default_factory=dict)
     # Modules whose equal calls are not one: neurons, and what holds some.
@@ -66,7 +71,7 @@ class Calls:
         for path, module in root.named_modules():
             if registry.step_mode(module) is not None:
                 _mark(module)
-                self.watched.append((path, module, _marks(module)))
+                self.watched.append((path, module, self._marks(module)))
 
     def restarted(self) -> UnsupportedError | None:
         """The error for a state that forward sets back itself, before its calls or after them.
@@ -76,7 +81,7 @@ class Calls:
         for path, module, before in self.watched:
             called = self.neurons.get(id(module))
             marks = before if called is None else called.marks
-            if id(module) in self.set_back or not _same(_marks(module), marks):
+            if id(module) in self.set_back or not _same(self._marks(module), marks):
                 return starts_anew(module, path, "has its state set back in forward")
         return None
 
@@ -101,7 +106,7 @@ class Calls:
             return "lead", item.axis
         self.held.append(item)
         # A tensor changes its version when it is changed in place.
-        return "id", id(item), _version(item) if isinstance(item, Tensor) else 0
+        return "id", id(item), self._version(item) if isinstance(item, Tensor) else 0
 
     def again(
         self, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -127,7 +132,7 @@ class Calls:
         returns = any(isinstance(item, Membrane) for item in before)
         if not states and returns and not registry.keeps_state(module):
             raise self._refused(path, module, "from its start", "pass it its state")
-        if not _same(_marks(module), first.marks):
+        if not _same(self._marks(module), first.marks):
             raise self._refused(
                 path, module, "after a reset of its state", "reset it before the loop alone"
             )
@@ -143,10 +148,10 @@ class Calls:
         self.neurons[id(module)] = Neuron(path, key, out, 1, None)
         self.held.append(module)
         for _, other, before in self.watched:
-            if other is module and not _same(_marks(module), before):
+            if other is module and not _same(self._marks(module), before):
                 self.set_back.add(id(module))
         _mark(module)
-        self.neurons[id(module)].marks = _marks(module)
+        self.neurons[id(module)].marks = self._marks(module)
 
     def count(self) -> int:
         """How many steps were called: the same number for every neuron.
@@ -164,6 +169,19 @@ class Calls:
                     f"{most.calls} times, expected one call of each neuron in every step"
                 )
         return most.calls
+
+    def _marks(self, module: nn.Module) -> Marks:
+        return [
+            (name, item, self._version(item))
+            for held in places(module)
+            for name, item in held.items()
+            if isinstance(item, Tensor)
+        ]
+
+    def _version(self, tensor: Tensor) -> int:
+        """How often a tensor was changed in place, where it counts that or forward did it."""
+        counted = 0 if tensor.is_inference() else tensor._version
+        return counted + self.effects.version(tensor)
 
     def _refused(self, path: str, module: nn.Module, how: str, advice: str) -> UnsupportedError:
         calls = self.neurons[id(module)].calls + 1
@@ -183,20 +201,12 @@ def one_step(args: Any) -> int | None:
     return next(iter(steps_of(args)), None)
 
 
-# What neurons call their states.
-NAMES = ("v", "i", "mem", "syn", "syn_exc", "syn_inh", "spk", "state")
-
-
-def _states(module: nn.Module) -> list[dict[str, Any]]:
-    return [module.__dict__, module._buffers, module.__dict__.get("_memories", {})]
-
-
 def _mark(module: nn.Module) -> None:
     """Puts something of its own into each state that holds no tensor, to see a reset.
 
     The module gets back what it held when the conversion ends.
     """
-    for held in _states(module):
+    for held in places(module):
         memories = held is module.__dict__.get("_memories")
         names = list(held) if memories else [name for name in NAMES if name in held]
         for name in names:
@@ -207,26 +217,12 @@ def _mark(module: nn.Module) -> None:
                 held[name] = held[name].clone()
 
 
-def _marks(module: nn.Module) -> Marks:
-    return [
-        (name, item, _version(item))
-        for held in _states(module)
-        for name, item in held.items()
-        if isinstance(item, Tensor)
-    ]
-
-
 def _same(one: Marks, other: Marks) -> bool:
     """Whether these are the same tensors, unchanged."""
     return len(one) == len(other) and all(
         name == names and item is items and version == versions
         for (name, item, version), (names, items, versions) in zip(one, other, strict=True)
     )
-
-
-def _version(tensor: Tensor) -> int:
-    """How often a tensor was changed in place, where it counts that."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def starts_anew(module: nn.Module, path: str, why: str) -> UnsupportedError:

@@ -14,6 +14,7 @@ import operator
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
@@ -26,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 import spikesim.errors
 from spikesim.convert import registry
+from spikesim.convert.effects import put
 from spikesim.convert.plain import check_plain, unwrapped, wrapped
 from spikesim.convert.symbols import SYMBOLS, Lead, Membrane, State, Value, flat, leaves, mapped
 from spikesim.errors import SpikesimError, UnsupportedError
@@ -68,6 +70,8 @@ class Memory:
     changes: int = 0
     # Whether it belongs to whoever calls.
     foreign: bool = False
+    # The neuron that goes on from it.
+    owner: str | None = None
 
 
 class Traced(fx.Proxy):
@@ -141,7 +145,13 @@ class Tracer(fx.Tracer):
         def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
             return tracer._module(module, args, kwargs)
 
-        with mock.patch.object(nn.Module, "__call__", call), _makers(), _Constants():
+        calls = self.walker.calls
+        for module, name, item in calls.later:
+            # A symbol as a tensor; anything else as it is.
+            known = isinstance(item, SYMBOLS)
+            put(module, name, self._shown(name, item, Memory(foreign=True)) if known else item)
+        calls.later.clear()
+        with calls.effects.sleeping(False), _calling(call), _Constants():
             result = _forward(type(self.root).forward, self.root, given, named)
         return self._read(result)
 
@@ -165,7 +175,8 @@ class Tracer(fx.Tracer):
                 target = stem
             items, named = self._read(args), self._read(kwargs)
             path = self.walker.join(self.places[-1], stem)
-            result = self.walker.call(path, kind, target, items, named)
+            with self.walker.calls.effects.sleeping():
+                result = self.walker.call(path, kind, target, items, named)
         if changed is not None:
             return changed.become(result)
         return self._show(stem, result, args, copies=stem in COPIES)
@@ -186,8 +197,13 @@ class Tracer(fx.Tracer):
                 check_plain(module, path, leaf=False)
             elif leaves((args, kwargs), fx.Proxy) or registry.step_mode(module) is not None:
                 items, named = self._read(args), self._read(kwargs)
-                result = self.walker.call(path, "call_module", module, items, named)
-                return self._show(path.rpartition(".")[2], result, args, copies=False)
+                with self.walker.calls.effects.sleeping():
+                    result = self.walker.call(path, "call_module", module, items, named)
+                shown = self._show(path.rpartition(".")[2], result, args, copies=False)
+                if registry.step_mode(module) is not None and registry.gives_state(module):
+                    for tensor in leaves(shown, Traced):
+                        tensor.memory.owner = path
+                return shown
         # Constants go through as they are.
         self.places.append(path)
         try:
@@ -240,6 +256,12 @@ class Tracer(fx.Tracer):
                 "x = x + y, or x = x.clone() before it"
             )
 
+        if changed.memory.owner is not None:
+            raise UnsupportedError(
+                f"{stem}_: changes in place what {changed.memory.owner} returned, which is its "
+                "state too, expected it to stay as it is; write y = y + x instead of y += x"
+            )
+
     @contextlib.contextmanager
     def _located(self) -> Iterator[None]:
         """Says the line of forward in whatever is refused."""
@@ -277,21 +299,61 @@ class _Constants(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-@contextlib.contextmanager
-def _makers() -> Iterator[None]:
-    """torch.zeros(x.shape[0], n): one sample stands for the batch, all of which are alike."""
+class _Patches(threading.local):
+    """What modules' calls go to, in the thread that traces alone; tracings may nest."""
 
+    def __init__(self) -> None:
+        self.calls: list[Any] = []
+
+
+_PATCHES = _Patches()
+# How many tracings there are in all threads, and what undoes the patches of them all.
+_LOCK = threading.Lock()
+_ACTIVE: list[contextlib.ExitStack] = []
+_count = 0
+
+
+@contextlib.contextmanager
+def _calling(call: Any) -> Iterator[None]:
+    """Modules' calls go to `call` in this thread; those of other threads where they always go."""
+    global _count
+    with _LOCK:
+        if not _count:
+            _ACTIVE.append(_patched())
+        _count += 1
+    _PATCHES.calls.append(call)
+    try:
+        yield
+    finally:
+        _PATCHES.calls.pop()
+        with _LOCK:
+            _count -= 1
+            if not _count:
+                _ACTIVE.pop().close()
+
+
+def _patched() -> contextlib.ExitStack:
+    stack = contextlib.ExitStack()
+    original = nn.Module.__call__
+
+    def dispatch(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        calls = _PATCHES.calls
+        return (calls[-1] if calls else original)(module, *args, **kwargs)
+
+    stack.enter_context(mock.patch.object(nn.Module, "__call__", dispatch))
+
+    # torch.zeros(x.shape[0], n): one sample stands for the batch, all of which are alike.
     def of_one(make: Any) -> Any:
         def maker(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = mapped((args, kwargs), lambda _: 1, Lead)
+            if _PATCHES.calls:
+                args, kwargs = mapped((args, kwargs), lambda _: 1, Lead)
             return make(*args, **kwargs)
 
         return maker
 
-    with contextlib.ExitStack() as stack:
-        for name in MAKERS:
-            stack.enter_context(mock.patch.object(torch, name, of_one(getattr(torch, name))))
-        yield
+    for name in MAKERS:
+        stack.enter_context(mock.patch.object(torch, name, of_one(getattr(torch, name))))
+    return stack
 
 
 def located(error: SpikesimError, frame: FrameType | None) -> SpikesimError:

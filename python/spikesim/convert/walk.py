@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikesim.convert import functional, products, registry
 from spikesim.convert.build import Builder
+from spikesim.convert.effects import Change, Effects, Stale, state_read
 from spikesim.convert.output import check_order, output
 from spikesim.convert.plain import check_plain, unwrapped
 from spikesim.convert.steps import Calls, one_step, steps_of
 from spikesim.convert.symbols import (
     Complement,
+    Membrane,
     OverTime,
     Padded,
     Sequence,
@@ -28,7 +30,7 @@ from spikesim.convert.symbols import (
     leaves,
     mapped,
 )
-from spikesim.convert.trace import ONE_STEP, Tracer, arguments, place_of, with_place
+from spikesim.convert.trace import ONE_STEP, Traced, Tracer, arguments, place_of, with_place
 from spikesim.errors import SpikesimError, UnsupportedError
 from spikesim.network import Network
 
@@ -50,26 +52,61 @@ def convert(
         axis: 1: that input is (N, T, …).
     """
     module = unwrapped(module, "")
+    _check_precision(module)
+    again = Builder(tuple(builder.net.input_shape), builder.net.dt)
+    changes = _read(module, builder, readout, n_steps, axis, [])
+    if changes:
+        _check_again(module, builder.net, again, readout, changes)
+    return builder.net
+
+
+def _read(
+    module: nn.Module,
+    builder: Builder,
+    readout: str | None,
+    n_steps: int | None,
+    axis: int,
+    later: list[tuple[nn.Module, str, Any]],
+) -> list[Change]:
+    """Fills the builder's network.
+
+    Args:
+        later: attributes as they are at the second call of forward; none: this is the first.
+
+    Returns:
+        What a forward of one step changed but for its neurons' states.
+    """
     where = type(module).__name__
-    with _unchanged(module):
+    changes: list[Change] = []
+    with _unchanged(module) as effects:
         lead, time_axis = _layout(module)
         builder.root = module
-        walker = Walker(builder, lead if n_steps is None else 1, time_axis)
-        walker.calls.watch(module)
+        calls = Calls(effects, list(later))
+        walker = Walker(builder, lead if n_steps is None else 1, time_axis, calls)
+        calls.watch(module)
         given: Any = builder.input if n_steps is None else Sequence(builder.input, n_steps, axis)
-        result = walker.module(module, "", (given,), {})
-        result = mapped(result, lambda item: products.plain(builder, "output", item), Complement)
-        count = walker.calls.count()
-        restarted = walker.calls.restarted() if lead == 1 else None
-    if n_steps is not None and count != n_steps:
-        raise UnsupportedError(
-            f"{where}: forward makes {count} steps of an input with {n_steps}, expected one call "
-            "of each neuron for every step"
-        )
-    errors = [*builder.anew, *([restarted] if restarted is not None else [])]
-    if count == 1 and n_steps is None and errors and not _recorded(result):
-        raise errors[0]
-    check_order(builder, result)
+        with effects, effects.sleeping():
+            result = walker.module(module, "", (given,), {})
+            result = mapped(
+                result, lambda item: products.plain(builder, "output", item), Complement
+            )
+        count = calls.count()
+        restarted = calls.restarted() if lead == 1 else None
+        effects.check_random(where)
+        effects.check_leaves()
+        if n_steps is not None and count != n_steps:
+            raise UnsupportedError(
+                f"{where}: forward makes {count} steps of an input with {n_steps}, expected one "
+                "call of each neuron for every step"
+            )
+        one = count == 1 and n_steps is None and not _recorded(result)
+        errors = [*builder.anew, *([restarted] if restarted is not None else [])]
+        if one and errors:
+            raise errors[0]
+        if one and lead == 1:
+            changes = effects.changes()
+    if not later:
+        check_order(builder, result)
     chosen, over_time = output(builder, where, result, readout, count)
     source: dict[str, Any] = {"format": "torch", "module": where}
     if count > 1 or n_steps is not None:
@@ -78,7 +115,60 @@ def convert(
     builder.net.readout = readout if readout is not None else over_time
     builder.net.meta = {"source": source}
     builder.net.validate()
-    return builder.net
+    return changes
+
+
+def _check_again(
+    module: nn.Module, net: Network, builder: Builder, readout: str | None, changes: list[Change]
+) -> None:
+    """Refuses a forward whose next call is another, for what its first one left.
+
+    It is read once more, with what it left: a state of a neuron, which the neuron must be given;
+    anything else, which it must not touch.
+    """
+    where = type(module).__name__
+    names = ", ".join(f"self.{change}" for change in changes)
+    wrong = UnsupportedError(
+        f"{where}: forward changes {names} and its next call depends on that, expected neurons' "
+        "states alone to last from step to step; pass it on through forward's arguments, or use a "
+        "recurrent neuron"
+    )
+    states: dict[str, State] = {}
+    later: list[tuple[nn.Module, str, Any]] = []
+    for change in changes:
+        item: Any = Stale() if change.new is not None else None
+        if isinstance(change.new, Traced):
+            item = states[str(change)] = State(str(change))
+        later.append((change.module, change.name, item))
+    try:
+        more = _read(module, builder, readout, None, 0, later)
+    except SpikesimError as error:
+        place = getattr(error, "place", None)
+        raise (wrong if place is None else with_place(wrong, place)) from error
+    left = {str(change): change.new for change in more}
+    first, second = ([(n.name, n.op) for n in one.nodes] for one in (net, builder.net))
+    same = first == second and net.edges == builder.net.edges
+    same = same and (net.output, net.readout) == (builder.net.output, builder.net.readout)
+    if not same or left.keys() - {str(change) for change in changes}:
+        raise wrong
+    for name, state in states.items():
+        if id(state) in builder.states:
+            _, owner, role = builder.states[id(state)]
+            item = left[name].item if isinstance(left.get(name), Traced) else None
+            spikes = isinstance(item, Value) and (item.name, "spikes") == (owner, role)
+            kept = isinstance(item, Membrane) and (item.neuron.name, item.role) == (owner, role)
+            if not (spikes or kept):
+                raise wrong
+
+
+def _check_precision(module: nn.Module) -> None:
+    """Refuses weights in half precision, where the library keeps its neurons' states in it too."""
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            raise UnsupportedError(
+                f"{name}: is in {tensor.dtype}, in which the module would round every step, "
+                "expected torch.float32; call module.float() first"
+            )
 
 
 def _recorded(result: Any) -> bool:
@@ -97,13 +187,11 @@ class Walker:
         calls: what forwards called so far.
     """
 
-    def __init__(
-        self, builder: Builder, lead: int, time_axis: int = 0, calls: Calls | None = None
-    ) -> None:
+    def __init__(self, builder: Builder, lead: int, time_axis: int, calls: Calls) -> None:
         self.builder = builder
         self.lead = lead
         self.time_axis = time_axis
-        self.calls = calls if calls is not None else Calls()
+        self.calls = calls
 
     def lead_of(self, value: Value) -> int:
         """Leading axes of the tensor that a value stands for."""
@@ -159,6 +247,12 @@ class Walker:
         self, path: str, kind: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """What a call in a traced forward returns: of a module, a function or a method."""
+        if kind == "call_module":
+            self.calls.effects.check_leaf(target, path)
+        stateless = kind != "call_module" or registry.step_mode(target) is None
+        given = leaves((args, kwargs), Tensor) if stateless else []
+        if any(self.calls.effects.is_state(item) for item in given):
+            raise state_read(path)
         if kind == "call_module":
             if id(target) in self.calls.neurons:
                 return self._again(target, path, args, kwargs)
@@ -303,25 +397,17 @@ def _layout(module: nn.Module) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _unchanged(module: nn.Module) -> Iterator[None]:
+def _unchanged(module: nn.Module) -> Iterator[Effects]:
     """The module in eval mode, and afterwards exactly as it was.
 
     Tracing runs forwards, which may set attributes (a state, a constant that the tracer names).
     """
-    saved: list[tuple[nn.Module, dict[str, Any], dict[str, dict[Any, Any]]]] = []
-    for child in module.modules():
-        held = {k: dict(v) for k, v in child.__dict__.items() if isinstance(v, dict)}
-        saved.append((child, dict(child.__dict__), held))
+    effects = Effects(module)
     try:
-        for child, _, _ in saved:
+        for _, child in effects.modules:
             child.__dict__["training"] = False
         with torch.no_grad():
-            yield
+            yield effects
     finally:
-        for child, attributes, held in saved:
-            child.__dict__.clear()
-            child.__dict__.update(attributes)
-            for name, content in held.items():
-                kept: dict[Any, Any] = child.__dict__[name]
-                kept.clear()
-                kept.update(content)
+        with torch.no_grad():
+            effects.restore()
