@@ -70,11 +70,12 @@ def lower(call: Call, kind: str, target: Any) -> Any:
 
     name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
     methods: Mapping[Any, Handler] = calls.METHODS if kind == "call_method" else calls.FUNCTIONS
-    if over_time(call.args, call.kwargs) or len(_steps(call)) > 1:
-        return loops.lower(call, name)
-    handler = methods.get(target)
-    if handler is not None:
-        return handler(call)
+    with call.walker.builder.of_no_module():
+        if over_time(call.args, call.kwargs) or len(_steps(call)) > 1:
+            return loops.lower(call, name)
+        handler = methods.get(target)
+        if handler is not None:
+            return handler(call)
     raise unknown(call, name)
 
 

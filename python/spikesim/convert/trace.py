@@ -129,7 +129,7 @@ class Tracer(fx.Tracer):
         self.root = root
         self.path = path
         self.graph = fx.Graph(tracer_cls=type(self))
-        self.paths = dict(_paths(root, path))
+        self.paths = dict(paths(root, path))
         self.places = [path]
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -179,7 +179,7 @@ class Tracer(fx.Tracer):
 
     def _module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module's call in a traced forward."""
-        path = self.paths.get(id(module)) or type(module).__name__.lower()
+        path = self.paths.get(id(module)) or self._spare(type(module).__name__.lower())
         with self._located():
             module = unwrapped(module, path)
             if registry.find(module) is None:
@@ -194,6 +194,10 @@ class Tracer(fx.Tracer):
             return CALL(module, *args, **kwargs)
         finally:
             self.places.pop()
+
+    def _spare(self, name: str) -> str:
+        """A name for a module that has no path, which is no other module's path."""
+        return f"{name}_" if name in self.walker.builder.reserved else name
 
     def _read(self, item: Any) -> Any:
         """What traced tensors stand for."""
@@ -335,7 +339,7 @@ def _place(file: str, line: int) -> str | None:
     return f"{os.path.basename(file)}:{line}" + (f": {source[:80]}" if source else "")
 
 
-def _paths(root: nn.Module, path: str) -> Iterator[tuple[int, str]]:
+def paths(root: nn.Module, path: str) -> Iterator[tuple[int, str]]:
     """Module ids and paths, without the wrappers that only hand on; the first path counts."""
     seen: set[int] = set()
 

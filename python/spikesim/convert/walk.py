@@ -26,7 +26,7 @@ from spikesim.convert.symbols import (
     at_step,
     leaves,
 )
-from spikesim.convert.trace import ONE_STEP, Tracer, arguments, place_of, with_place
+from spikesim.convert.trace import ONE_STEP, Tracer, arguments, paths, place_of, with_place
 from spikesim.errors import SpikesimError, UnsupportedError
 from spikesim.network import Network
 
@@ -52,6 +52,7 @@ def convert(
     with _unchanged(module):
         lead, time_axis = _layout(module)
         builder.root = module
+        builder.reserved = {path for _, path in paths(module, "")}
         walker = Walker(builder, lead if n_steps is None else 1, time_axis)
         walker.calls.watch(module)
         given: Any = builder.input if n_steps is None else Sequence(builder.input, n_steps, axis)
