@@ -66,6 +66,8 @@ class Builder:
         # The paths of its modules: each is the name of that module's node alone, so that the keys
         # of the model's state_dict are those of the same layers here.
         self.reserved: set[str] = set()
+        # The number of steps that forward repeats its input (N, …) for; None: it does not.
+        self.repeats: int | None = None
         # Whether what is added now belongs to no module of that name.
         self._unnamed = False
         self._names = {"input"}
@@ -89,10 +91,10 @@ class Builder:
         delay: int = 0,
     ) -> Value:
         """Adds a node; `kind` and `signed` default to those of its inputs."""
-        if len({value.lead for value in inputs}) > 1:
+        if len({(value.lead, value.merged) for value in inputs}) > 1:
             raise UnsupportedError(
-                f"{name}: its inputs have batch and time in one axis and in two, expected one of "
-                "both for all; flatten or unflatten one of them"
+                f"{name}: its inputs have batch and time in one axis and in two, or one has no "
+                "time, expected one of both for all; flatten, unflatten or repeat one of them"
             )
         name = self._unique(name)
         sources = [value.name for value in inputs]
@@ -106,6 +108,7 @@ class Builder:
             any(value.signed for value in inputs) if signed is None else signed,
             isinstance(op, KEEP_BINARY) and all(value.binary for value in inputs),
             inputs[0].lead,
+            inputs[0].merged,
         )
 
     def current(self, op: Any, name: str, value: Value, delay: int = 0) -> Value:
@@ -202,6 +205,12 @@ class Builder:
             State(f"{state.name}[{index}]", None if place is None else (*place, index))
             for index in range(count)
         ]
+
+    def repeated(self, value: Value, steps: int, path: str) -> Value:
+        """A value (N, …) in each of so many steps, (T, N, …)."""
+        self.agree("the number of steps that the input is repeated for", steps, path)
+        self.repeats = steps
+        return replace(value, lead=None)
 
     def agree(self, what: str, value: Any, path: str) -> None:
         """Notes that `what` is `value` in the module `path`; it must be so everywhere."""

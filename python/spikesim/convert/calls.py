@@ -274,6 +274,7 @@ FUNCTIONS: dict[Any, Handler] = {
 METHODS: dict[Any, Handler] = {
     **_BOTH,
     "view": reshape.view,
+    **dict.fromkeys(("repeat", "expand"), reshape.repeat),
     "size": reshape.shape,
     "dim": reshape.rank,
     "ndimension": reshape.rank,

@@ -124,6 +124,16 @@ def getitem(call: Call) -> Any:
     return _at(several.item, step % several.count)
 
 
+def select(call: Call) -> Any:
+    """x.select(dim, t)."""
+    given = call.bind("input", "dim", "index")
+    several = _sequence(call, given["input"])
+    if lead_axis(call, given["dim"], len(_shape(several))) != several.axis:
+        raise call.refused(f"selects on axis {given['dim']}, expected the time axis {several.axis}")
+    index = (*[slice(None)] * several.axis, given["index"])
+    return getitem(Call(call.walker, call.path, (several, index), {}))
+
+
 def iterate(call: Call) -> Any:
     """for x_t in x."""
     (several,) = call.args
@@ -263,6 +273,7 @@ HANDLERS: dict[str, Callable[[Call], Any]] = {
     "stack": stack,
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
     "getitem": getitem,
+    "select": select,
     "iter": iterate,
     "unbind": unbind,
     "size": sizes,

@@ -72,7 +72,7 @@ def from_torch(
     from spikesim.convert import own
     from spikesim.convert.build import Builder
     from spikesim.convert.plain import unwrapped
-    from spikesim.convert.walk import convert
+    from spikesim.convert.walk import convert, takes_steps
     from spikesim.train.network import TorchNetwork
 
     if not isinstance(module, torch.nn.Module):
@@ -85,7 +85,17 @@ def from_torch(
     if isinstance(whole, TorchNetwork):
         return own.network(whole, shape, dt=dt, readout=readout)
     if n_steps is None:
-        return convert(module, Builder(shape, dt), readout)
+        try:
+            return convert(module, Builder(shape, dt), readout)
+        except UnsupportedError as error:
+            # A multi-step module may take (N, …) and repeat it for its steps itself.
+            builder = Builder(shape, dt)
+            if not takes_steps(whole):
+                raise
+            try:
+                return convert(module, builder, readout, still=True)
+            except SpikesimError as other:
+                raise (error if builder.repeats is None else other) from None
     if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
         raise InputError(f"from_torch: n_steps is {n_steps!r}, expected a number of at least 1")
     try:

@@ -8,6 +8,7 @@ is refused while the line that makes it is known.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import linecache
 import operator
@@ -43,6 +44,13 @@ CALL = nn.Module.__call__
 LIBRARY = tuple(
     os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep
     for module in (torch, spikesim.errors)
+)
+# Whose functions and containers call back into what is traced: a user's line is looked for first.
+NETWORKS = tuple(
+    str(folder) + os.sep
+    for name in ("spikingjelly", "snntorch", "norse", "sinabs")
+    if (spec := importlib.util.find_spec(name)) is not None
+    for folder in spec.submodule_search_locations or ()
 )
 # Methods of tensors that Python code reads as attributes.
 ATTRIBUTES = ("shape", "ndim", "device", "dtype", "layout", "requires_grad", "is_cuda", "data")
@@ -300,12 +308,12 @@ def _makers() -> Iterator[None]:
 
 def located(error: SpikesimError, frame: FrameType | None) -> SpikesimError:
     """The error with the innermost line of a traced forward that is not a library's."""
+    places = []
     while frame is not None and frame.f_code is not _forward.__code__:
-        place = _place(frame.f_code.co_filename, frame.f_lineno)
-        if place is not None:
-            return with_place(error, place)
+        places.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
-    return error
+    place = _users(places)
+    return error if place is None else with_place(error, place)
 
 
 def with_place(error: SpikesimError, place: str) -> SpikesimError:
@@ -319,16 +327,24 @@ def with_place(error: SpikesimError, place: str) -> SpikesimError:
 
 def place_of(error: BaseException) -> str | None:
     """The innermost line of a traced forward in an exception's traceback."""
-    found, inside = None, False
+    places: list[tuple[str, int]] = []
+    inside = False
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if code is _forward.__code__:
             inside = True
         elif inside:
-            found = _place(code.co_filename, trace.tb_lineno) or found
+            places.append((code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    return found
+    return _users(places[::-1])
+
+
+def _users(places: list[tuple[str, int]]) -> str | None:
+    """The innermost line of the user's; where a library's own network is read, of that."""
+    own = [place for place in places if not place[0].startswith(NETWORKS)]
+    found = (_place(*place) for place in [*own, *places])
+    return next((place for place in found if place is not None), None)
 
 
 def _place(file: str, line: int) -> str | None:

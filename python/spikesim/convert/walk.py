@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from spikesim.convert import functional, registry
 from spikesim.convert.build import Builder
-from spikesim.convert.output import check_order, output
+from spikesim.convert.output import check_order, check_repeated, output
 from spikesim.convert.plain import check_plain, unwrapped
 from spikesim.convert.steps import Calls, one_step, steps_of
 from spikesim.convert.symbols import (
@@ -37,6 +38,8 @@ def convert(
     readout: str | None,
     n_steps: int | None = None,
     axis: int = 0,
+    *,
+    still: bool = False,
 ) -> Network:
     """The network of a module; `builder` is empty.
 
@@ -46,6 +49,7 @@ def convert(
         readout: what the network answers with; None: what forward says.
         n_steps: number of steps of an input (T, N, …) that forward loops over.
         axis: 1: that input is (N, T, …).
+        still: whether a multi-step module takes (N, …) and repeats it for all steps itself.
     """
     module = unwrapped(module, "")
     where = type(module).__name__
@@ -56,6 +60,8 @@ def convert(
         walker = Walker(builder, lead if n_steps is None else 1, time_axis)
         walker.calls.watch(module)
         given: Any = builder.input if n_steps is None else Sequence(builder.input, n_steps, axis)
+        if still:
+            given = replace(builder.input, lead=1)
         result = walker.module(module, "", (given,), {})
         count = walker.calls.count()
         restarted = walker.calls.restarted() if lead == 1 else None
@@ -67,10 +73,13 @@ def convert(
     errors = [*builder.anew, *([restarted] if restarted is not None else [])]
     if count == 1 and n_steps is None and errors and not _recorded(result):
         raise errors[0]
+    if still:
+        count = builder.repeats or 1
+        check_repeated(builder, where, result)
     check_order(builder, result)
-    chosen, over_time = output(builder, where, result, readout, count)
+    chosen, over_time = output(builder, where, result, readout, 1 if still else count)
     source: dict[str, Any] = {"format": "torch", "module": where}
-    if count > 1 or n_steps is not None:
+    if count > 1 or n_steps is not None or still:
         source["n_steps"] = count
     builder.net.output = chosen.name
     builder.net.readout = readout if readout is not None else over_time
@@ -147,6 +156,7 @@ class Walker:
         handler = registry.find(module)
         check_plain(module, path or type(module).__name__, leaf=handler is not None)
         if handler is not None:
+            functional.check_lead(self, module, path, (args, kwargs))
             # A leaf given by itself has no path.
             return handler(self, module, path or type(module).__name__.lower(), args, kwargs)
         return self._traced(module, path, args, kwargs)
@@ -266,6 +276,14 @@ def _positional(
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
+
+
+def takes_steps(module: nn.Module) -> bool:
+    """Whether this is a multi-step module, of (T, N, …)."""
+    try:
+        return _layout(module) == (2, 0)
+    except UnsupportedError:
+        return False
 
 
 def _layout(module: nn.Module) -> tuple[int, int]:
