@@ -216,3 +216,39 @@ def test_what_is_not_exact_is_refused_with_the_users_line(model: nn.Module, mess
     text = str(caught.value)
     assert text.startswith(message), text
     assert re.search(r" \(test_from_torch_tutorials\.py:\d+: .+\)$", text), text
+
+
+# A sum of what was recorded, divided by the steps
+
+
+@pytest.mark.parametrize("engine", [Reference, Engine])
+def test_a_recorded_sum_divided_by_the_steps_is_a_mean(engine: Any):
+    class Rate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.lif = nn.Linear(4, 5), snn.Leaky(0.5, threshold=0.5)
+
+        def forward(self, x: Any) -> Any:
+            mem, rec = self.lif.init_leaky(), []
+            for _ in range(T):
+                spk, mem = self.lif(self.fc(x), mem)
+                rec.append(spk)
+            return torch.stack(rec).sum(0) / T
+
+    check(dyadic(Rate()), (4,), images(N, shape=(4,)), readout="mean", engine=engine)
+
+
+def test_the_counting_hooks_of_sinabs_change_nothing():
+    sinabs = pytest.importorskip("sinabs")
+    from sinabs.from_torch import from_model
+
+    plain = dyadic(nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()))
+    quiet = from_model(plain, batch_size=1, synops=False).spiking_model
+    counted = from_model(plain, batch_size=1, synops=True)
+    nets = [ss.from_torch(model, (4,)) for model in (quiet, counted.spiking_model)]
+    assert sinabs is not None
+    assert [node.name for node in nets[0].nodes] == [node.name for node in nets[1].nodes]
+    # Any other hook is still refused.
+    counted.spiking_model[0].register_forward_hook(lambda module, given, out: out * 2)
+    with pytest.raises(ss.errors.UnsupportedError, match="the forward hook <lambda> may change"):
+        ss.from_torch(counted.spiking_model, (4,))

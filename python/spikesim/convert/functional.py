@@ -101,7 +101,8 @@ def unknown(call: Call, name: str) -> UnsupportedError:
 
 def over_time(args: Any, kwargs: Any) -> bool:
     """Whether a call is given what belongs to several steps."""
-    return bool(leaves((args, kwargs), (Sequence, Total)))
+    several = leaves((args, kwargs), (Sequence, Total, OverTime))
+    return any(not isinstance(item, OverTime) or item.count is not None for item in several)
 
 
 def _steps(call: Call) -> set[int]:

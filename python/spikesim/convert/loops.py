@@ -58,6 +58,8 @@ def div(call: Call) -> Any:
     """A running sum divided by the number of steps."""
     given = call.bind("input", "other")
     total, count = given["input"], given["other"]
+    if isinstance(total, OverTime) and total.readout == "sum":
+        total = Total(total.value, total.count or 0)
     if isinstance(total, Total) and isinstance(count, int | float) and count == total.count:
         return OverTime(total.value, "mean", total.count)
     raise call.refused(
