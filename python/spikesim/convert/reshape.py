@@ -264,7 +264,7 @@ def repeat(call: Call) -> Value:
         sizes = list(sizes[0])
     lone = isinstance(item, Pile) and len(item.values) == 1
     source = item.values[0] if lone else value(call, item)
-    steps, rest = (sizes[0], sizes[1:]) if sizes else (None, [])
+    steps, rest = (sizes[0], sizes[1:]) if sizes else (0, [])
     expands = call.path.rpartition(".")[2] == "expand"
     kept = [*leads(call.walker, source), *source.shape]
     same = len(rest) == len(kept) and all(
@@ -277,7 +277,7 @@ def repeat(call: Call) -> Value:
             f"repeats a value as ({shown}), expected the input (N, …) of a multi-step module "
             "repeated on a new first axis for a number of steps; pass the input without it"
         )
-    return call.walker.builder.repeated(source, int(steps), call.path)
+    return call.walker.builder.repeated(source, steps, call.path)
 
 
 def _open(call: Call, source: Value, sizes: list[int], *, may_open: bool) -> tuple[int, ...]:
