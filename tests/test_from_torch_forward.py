@@ -106,6 +106,7 @@ BODIES: list[Any] = [
     squeezed,
     reordered,
     lambda self, y: y + y,
+    lambda self, y: F.relu(y).relu() + torch.relu(y),
     lambda self, y: y - y * 0.5 + self.factor,
     lambda self, y: y * self.factor * self.gain + self.gain.squeeze().reshape(1, 2, 1, 1),
     lambda self, y: y * self.row + self.row,
@@ -281,6 +282,7 @@ REFUSED: list[tuple[Any, str]] = [
     (lambda self, y: F.softmax(y, 1), "softmax: softmax() is not supported, expected a layer; lea"),
     (after_a_view, "forward: uses a tensor after another view of it was changed in place"),
     (lines_off, "sort: sort() is not supported"),
+    (lambda self, y: F.relu(y * 2), "relu: relu() is not supported, expected a layer; it is no "),
     (lambda self, y: undefined(y), "Model: forward cannot be traced (name 'undefined' is not"),  # noqa: F821
     (lambda self, y: self.last(y) + self.last(y * 2), "last: IF is called 2 times in one forward"),
 ]

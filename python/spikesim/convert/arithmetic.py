@@ -16,7 +16,7 @@ from torch import Tensor
 from spikesim import ops
 from spikesim.convert import products
 from spikesim.convert.build import population
-from spikesim.convert.functional import Call, axis, lead_axis, unknown, value
+from spikesim.convert.functional import Call, axis, lead_axis, unknown, value, without_time
 from spikesim.convert.symbols import Membrane, Pile, Sequence, Value
 
 NUMBER = int | float | Tensor
@@ -108,6 +108,8 @@ def stack(call: Call) -> Any:
     values = tuple(value(call, item) for item in items)
     if any(v.shape != values[0].shape for v in values):
         raise call.refused("stacks values of several shapes, expected one shape")
+    if given["dim"] == 0 and set(values) == {values[0]} and without_time(call.walker, values[0]):
+        return call.walker.builder.repeated(values[0], len(values), call.path)
     if given["dim"] != 0 or call.walker.lead_of(values[0]) != 1:
         raise call.refused(
             f"stacks on axis {given['dim']}, expected axis 0 and a sum or mean over it; use "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from spikesim import ops
 from spikesim.convert.symbols import MEMBRANE, Kind, Membrane, OverTime, State, Value
-from spikesim.errors import UnsupportedError
+from spikesim.errors import GraphError, UnsupportedError
 from spikesim.network import Network
 from spikesim.ops.neurons import Model
 
@@ -63,7 +65,23 @@ class Builder:
         self.traced: list[tuple[str, nn.Module]] = []
         # How many populations there are.
         self.populations = 0
+        # The paths of its modules: each is the name of that module's node alone, so that the keys
+        # of the model's state_dict are those of the same layers here.
+        self.reserved: set[str] = set()
+        # The number of steps that forward repeats its input (N, …) for; None: it does not.
+        self.repeats: int | None = None
+        # Whether what is added now belongs to no module of that name.
+        self._unnamed = False
         self._names = {"input"}
+
+    @contextlib.contextmanager
+    def of_no_module(self) -> Iterator[None]:
+        """What is added inside has no module: it never takes the name of one."""
+        before, self._unnamed = self._unnamed, True
+        try:
+            yield
+        finally:
+            self._unnamed = before
 
     def add(
         self,
@@ -75,10 +93,10 @@ class Builder:
         delay: int = 0,
     ) -> Value:
         """Adds a node; `kind` and `signed` default to those of its inputs."""
-        if len({value.lead for value in inputs}) > 1:
+        if len({(value.lead, value.merged) for value in inputs}) > 1:
             raise UnsupportedError(
-                f"{name}: its inputs have batch and time in one axis and in two, expected one of "
-                "both for all; flatten or unflatten one of them"
+                f"{name}: its inputs have batch and time in one axis and in two, or one has no "
+                "time, expected one of both for all; flatten, unflatten or repeat one of them"
             )
         name = self._unique(name)
         sources = [value.name for value in inputs]
@@ -92,6 +110,7 @@ class Builder:
             any(value.signed for value in inputs) if signed is None else signed,
             isinstance(op, KEEP_BINARY) and all(value.binary for value in inputs),
             inputs[0].lead,
+            inputs[0].merged,
         )
 
     def current(self, op: Any, name: str, value: Value, delay: int = 0) -> Value:
@@ -121,7 +140,7 @@ class Builder:
         """
         self.populations += 1
         fields: dict[str, Any] = {**parameters, **rules}
-        op = ops.Neuron(**fields, model=model, meta=meta)
+        op = ops.Neuron(**fields, model=model, meta=_finite(name, meta))
         if op.spikes == "none":
             return self.current(op, name, value, delay)
         return self.spiking(op, name, value, delay=delay)
@@ -189,6 +208,12 @@ class Builder:
             for index in range(count)
         ]
 
+    def repeated(self, value: Value, steps: int, path: str) -> Value:
+        """A value (N, …) in each of so many steps, (T, N, …)."""
+        self.agree("the number of steps that the input is repeated for", steps, path)
+        self.repeats = steps
+        return replace(value, lead=None)
+
     def agree(self, what: str, value: Any, path: str) -> None:
         """Notes that `what` is `value` in the module `path`; it must be so everywhere."""
         known, owner = self._agreed.setdefault(what, (value, path))
@@ -211,7 +236,9 @@ class Builder:
 
     def _unique(self, name: str) -> str:
         chosen, count = name, 1
-        while chosen in self._names:
+        while chosen in self._names or (
+            chosen in self.reserved and (self._unnamed or chosen != name)
+        ):
             chosen = f"{name}_{count}"
             count += 1
         self._names.add(chosen)
@@ -236,6 +263,17 @@ def shared_state(
         f"{path}: its {role} argument is {what} that belongs to {belongs}, expected a state of "
         f"its own; pass each neuron the {role} that it returned itself"
     )
+
+
+def _finite(where: str, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be kept of the numbers that a population came from.
+
+    An infinite rate may mean something to a library, which clamps it; none is one.
+    """
+    for name, number in meta.items():
+        if isinstance(number, float) and math.isnan(number):
+            raise GraphError(f"{where}: {name} is {number}, expected a number")
+    return {k: v for k, v in meta.items() if not (isinstance(v, float) and math.isinf(v))}
 
 
 def array(tensor: Tensor | float, where: str, what: str) -> NDArray[np.float32]:

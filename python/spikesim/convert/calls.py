@@ -186,6 +186,14 @@ def _same(call: Call) -> Any:
     return item if isinstance(item, Membrane | Padded) else value(call, item)
 
 
+def _relu(call: Call) -> Any:
+    """Zeros and ones are what they were."""
+    source = call.bind("input", "inplace", inplace=False)["input"]
+    if isinstance(source, Value) and source.binary:
+        return source
+    raise unknown(call, "relu")
+
+
 def _to(call: Call) -> Any:
     """Another device is the same to a network; another type is not."""
     items = [*call.args[1:], *call.kwargs.values()]
@@ -254,6 +262,7 @@ FUNCTIONS: dict[Any, Handler] = {
     operator.neg: arithmetic.neg,
     operator.pos: _same,
     torch.rsub: arithmetic.rsub,
+    **dict.fromkeys((F.relu, torch.relu), _relu),
     **dict.fromkeys(names("cat", "concatenate"), arithmetic.cat),
     torch.concat: arithmetic.cat,
     torch.stack: arithmetic.stack,
@@ -286,10 +295,12 @@ FUNCTIONS: dict[Any, Handler] = {
 METHODS: dict[Any, Handler] = {
     **_BOTH,
     "view": reshape.view,
+    **dict.fromkeys(("repeat", "expand"), reshape.repeat),
     "size": reshape.shape,
     "dim": reshape.rank,
     "ndimension": reshape.rank,
     **dict.fromkeys(("contiguous", "float", "cpu", "cuda", "requires_grad"), _same),
+    "relu": _relu,
     "to": _to,
     "type": _to,
     "type_as": _to,

@@ -58,7 +58,7 @@ class Stale:
     __hash__ = None  # type: ignore[assignment]
 
 
-class Effects(TorchDispatchMode):
+class Effects(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Watches the modules inside one; active while it is entered and not `asleep`.
 
     Attributes:
@@ -66,7 +66,7 @@ class Effects(TorchDispatchMode):
     """
 
     def __init__(self, root: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.asleep = False
         self.modules = [(path, module) for path, module in root.named_modules()]
         self.neurons = [m for _, m in self.modules if registry.step_mode(m) is not None]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from spikesim.convert import products
+from spikesim.convert import products, registry
 from spikesim.convert.symbols import (
+    MERGED,
     SYMBOLS,
     Complement,
     Lead,
@@ -71,11 +72,12 @@ def lower(call: Call, kind: str, target: Any) -> Any:
 
     name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
     methods: Mapping[Any, Handler] = calls.METHODS if kind == "call_method" else calls.FUNCTIONS
-    if over_time(call.args, call.kwargs) or len(_steps(call)) > 1:
-        return loops.lower(call, name)
-    handler = methods.get(target)
-    if handler is not None:
-        return handler(call)
+    with call.walker.builder.of_no_module():
+        if over_time(call.args, call.kwargs) or len(_steps(call)) > 1:
+            return loops.lower(call, name)
+        handler = methods.get(target)
+        if handler is not None:
+            return handler(call)
     raise unknown(call, name)
 
 
@@ -99,7 +101,8 @@ def unknown(call: Call, name: str) -> UnsupportedError:
 
 def over_time(args: Any, kwargs: Any) -> bool:
     """Whether a call is given what belongs to several steps."""
-    return bool(leaves((args, kwargs), (Sequence, Total)))
+    several = leaves((args, kwargs), (Sequence, Total, OverTime))
+    return any(not isinstance(item, OverTime) or item.count is not None for item in several)
 
 
 def _steps(call: Call) -> set[int]:
@@ -176,6 +179,35 @@ def padding_refused(path: str) -> UnsupportedError:
         f"{path}: is given a padded value, expected a convolution or a pool after the padding; "
         "pad directly before it"
     )
+
+
+def leads(walker: Walker, source: Value) -> list[Lead]:
+    """The lengths of a value's leading axes: each is named by its place before any was merged."""
+    if source.merged:
+        return [Lead(MERGED)]
+    if without_time(walker, source):
+        return [Lead(1 - walker.time_axis)]
+    return [Lead(place) for place in range(walker.lead_of(source))]
+
+
+def without_time(walker: Walker, source: Value) -> bool:
+    """Whether a value is the same in every step, (N, …) among (T, N, …)."""
+    return walker.lead == 2 and source.lead == 1 and not source.merged
+
+
+def check_lead(walker: Walker, module: Any, path: str, given: Any) -> None:
+    """Refuses what takes (T, N, …) and is given another layout."""
+    mode = registry.step_mode(module) or getattr(module, "step_mode", None)
+    if mode != "m" or walker.lead != 2:
+        return
+    for item in leaves(given, Value):
+        if walker.lead_of(item) != 2:
+            have = "batch and time in one axis" if item.merged else "one step (N, …)"
+            raise UnsupportedError(
+                f"{path}: {type(module).__name__} is given {have}, expected all steps "
+                '(T, N, …); unflatten or repeat its input, or set its step_mode to "s" if it '
+                "is a layer without state"
+            )
 
 
 def axis(call: Call, dim: Any, source: Value) -> int:

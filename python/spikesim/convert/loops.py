@@ -58,6 +58,8 @@ def div(call: Call) -> Any:
     """A running sum divided by the number of steps."""
     given = call.bind("input", "other")
     total, count = given["input"], given["other"]
+    if isinstance(total, OverTime) and total.readout == "sum":
+        total = Total(total.value, total.count or 0)
     if isinstance(total, Total) and isinstance(count, int | float) and count == total.count:
         return OverTime(total.value, "mean", total.count)
     raise call.refused(
@@ -122,6 +124,16 @@ def getitem(call: Call) -> Any:
     if not -several.count <= step < several.count:
         raise IndexError(f"step {step} of {several.count}")
     return _at(several.item, step % several.count)
+
+
+def select(call: Call) -> Any:
+    """x.select(dim, t)."""
+    given = call.bind("input", "dim", "index")
+    several = _sequence(call, given["input"])
+    if lead_axis(call, given["dim"], len(_shape(several))) != several.axis:
+        raise call.refused(f"selects on axis {given['dim']}, expected the time axis {several.axis}")
+    index = (*[slice(None)] * several.axis, given["index"])
+    return getitem(Call(call.walker, call.path, (several, index), {}))
 
 
 def iterate(call: Call) -> Any:
@@ -263,6 +275,7 @@ HANDLERS: dict[str, Callable[[Call], Any]] = {
     "stack": stack,
     **dict.fromkeys(("cat", "concat", "concatenate"), cat),
     "getitem": getitem,
+    "select": select,
     "iter": iterate,
     "unbind": unbind,
     "size": sizes,

@@ -78,6 +78,20 @@ def output(
     return _node(chosen), readout
 
 
+def check_repeated(builder: Builder, where: str, result: Any) -> None:
+    """Where forward repeats its input for all steps, it must return what belongs to them."""
+    if builder.repeats is None:
+        raise UnsupportedError(
+            f"{where}: forward takes (N, …) and repeats it for no steps, expected (T, N, …)"
+        )
+    for item in flat(result):
+        if isinstance(item, Value) and item.lead == 1 and not item.merged:
+            raise UnsupportedError(
+                f"{where}: forward returns {item.name}, which has no time axis, expected what its "
+                "neurons make of the repeated input"
+            )
+
+
 def check_order(builder: Builder, result: Any) -> None:
     """The states that forward takes must be, in their order, those that it returns.
 

@@ -6,13 +6,14 @@ A network has no node that splits an axis or moves one; such calls are refused.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from spikesim import ops
-from spikesim.convert.functional import PART, Call, axis, value
-from spikesim.convert.symbols import Lead, Membrane, Pile, State, Value
+from spikesim.convert.functional import PART, Call, axis, leads, value, without_time
+from spikesim.convert.symbols import MERGED, Lead, Membrane, Pile, State, Value
 
 SAME = "leave the axes as they are"
 
@@ -46,7 +47,13 @@ def reshaped(call: Call, source: Value, shape: tuple[int, ...]) -> Value:
 def flatten(call: Call) -> Value:
     """flatten(input, start_dim, end_dim)."""
     given = call.bind("input", "start_dim", "end_dim", start_dim=0, end_dim=-1)
-    return flattened(call, value(call, given["input"]), given["start_dim"], given["end_dim"])
+    source = value(call, given["input"])
+    rank = 2 + len(source.shape)
+    dims = [given["start_dim"], given["end_dim"]]
+    whole = all(isinstance(dim, int) and -rank <= dim < rank for dim in dims)
+    if whole and call.walker.lead_of(source) == 2 and [dim % rank for dim in dims] == [0, 1]:
+        return replace(source, lead=1, merged=True)
+    return flattened(call, source, *dims)
 
 
 def flattened(call: Call, source: Value, start_dim: int, end_dim: int) -> Value:
@@ -65,13 +72,20 @@ def view(call: Call) -> Value:
         sizes = list(sizes[0])
     if sizes and isinstance(sizes[0], torch.dtype):
         raise call.refused("reinterprets bytes, expected a change of shape")
-    lead = call.walker.lead_of(source)
+    if source.merged and _both(call, sizes[:2]):
+        source, sizes[:2] = _apart(call, source), [Lead(0), Lead(1)]
+    elif sizes and call.walker.lead_of(source) == 2 and _is_lead(call, sizes[0], Lead(MERGED)):
+        source = replace(source, lead=1, merged=True)
+    have = leads(call.walker, source)
+    lead = len(have)
     head, rest = sizes[:lead], sizes[lead:]
     # (N, -1), (-1, features): the batch may be left to be worked out if a sample is not.
-    kept = len(head) == lead and all(_is_lead(item, i) for i, item in enumerate(head[:-1]))
+    kept = len(head) == lead and all(
+        _is_lead(call, *pair) for pair in zip(head[:-1], have, strict=False)
+    )
     open_batch = kept and isinstance(head[-1], int) and head[-1] == -1
     if kept and not open_batch:
-        kept = _is_lead(head[-1], lead - 1)
+        kept = _is_lead(call, head[-1], have[-1])
     if not kept or any(not isinstance(size, int) for size in rest) or rest.count(-1) > 1:
         raise call.refused("reshapes the batch or time axis, expected view(x.shape[0], …)")
     return reshaped(call, source, _open(call, source, rest, may_open=not open_batch))
@@ -81,6 +95,13 @@ def unflatten(call: Call) -> Value:
     """unflatten(input, dim, sizes), where it splits nothing."""
     given = call.bind("input", "dim", "sizes")
     source = value(call, given["input"])
+    if source.merged and given["dim"] in (0, -1 - len(source.shape)):
+        if not _both(call, given["sizes"]):
+            raise call.refused(
+                "splits batch and time otherwise than they were merged, expected "
+                "unflatten(0, (T, N)) with the sizes of the value before; take them of its shape"
+            )
+        return _apart(call, source)
     return unflattened(call, source, given["dim"], given["sizes"])
 
 
@@ -145,7 +166,7 @@ def shape(call: Call) -> Any:
     """size(), size(dim): plain numbers but for the batch and time axes."""
     given = call.bind("input", "dim", dim=None)
     source = value(call, given["input"])
-    sizes = (*(Lead(i) for i in range(call.walker.lead_of(source))), *source.shape)
+    sizes = (*leads(call.walker, source), *source.shape)
     return sizes if given["dim"] is None else sizes[given["dim"]]
 
 
@@ -212,8 +233,51 @@ def _plain(part: Any) -> bool:
     return part is Ellipsis or isinstance(part, slice)
 
 
-def _is_lead(item: Any, at: int) -> bool:
-    return isinstance(item, Lead) and item.axis == at
+def _is_lead(call: Call, item: Any, lead: Lead) -> bool:
+    if isinstance(item, Lead):
+        return item == lead
+    # The steps of a repeated input are known.
+    steps = call.walker.builder.repeats
+    timed = call.walker.lead == 2 and lead.axis == call.walker.time_axis
+    return timed and isinstance(item, int) and item == steps
+
+
+def _both(call: Call, sizes: Any) -> bool:
+    """Whether these are the sizes of the two axes that were merged, of which one may be -1."""
+    if not isinstance(sizes, tuple | list) or len(sizes) != 2:
+        return False
+    fits = [_is_lead(call, item, Lead(i)) for i, item in enumerate(sizes)]
+    opened = [isinstance(item, int) and item == -1 for item in sizes]
+    return any(fits) and all(fit or free for fit, free in zip(fits, opened, strict=True))
+
+
+def _apart(call: Call, source: Value) -> Value:
+    """Batch and time as two axes again."""
+    return replace(source, lead=None if call.walker.lead == 2 else 2, merged=False)
+
+
+def repeat(call: Call) -> Value:
+    """x.unsqueeze(0).repeat(T, 1, …) or expand(T, -1, …): an input (N, …) in each of T steps."""
+    item = call.args[0]
+    sizes = list(call.args[1:]) or list(call.kwargs.values())
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = list(sizes[0])
+    lone = isinstance(item, Pile) and len(item.values) == 1
+    source = item.values[0] if lone else value(call, item)
+    steps, rest = (sizes[0], sizes[1:]) if sizes else (0, [])
+    expands = call.path.rpartition(".")[2] == "expand"
+    kept = [*leads(call.walker, source), *source.shape]
+    same = len(rest) == len(kept) and all(
+        _keeps(size, have, expands) for size, have in zip(rest, kept, strict=True)
+    )
+    known = isinstance(steps, int) and steps > 0
+    if not (known and same and without_time(call.walker, source)):
+        shown = ", ".join("N" if isinstance(size, Lead) else str(size) for size in sizes)
+        raise call.refused(
+            f"repeats a value as ({shown}), expected the input (N, …) of a multi-step module "
+            "repeated on a new first axis for a number of steps; pass the input without it"
+        )
+    return call.walker.builder.repeated(source, steps, call.path)
 
 
 def _open(call: Call, source: Value, sizes: list[int], *, may_open: bool) -> tuple[int, ...]:
@@ -241,3 +305,14 @@ def _moved(call: Call, source: Value, dims: list[Any]) -> Value:
     if dims[:lead] != list(range(lead)) or long != sorted(long):
         raise call.refused(f"moves an axis of {source.shape}, expected its own order; {SAME}")
     return reshaped(call, source, tuple(source.shape[dim] for dim in inner))
+
+
+def _keeps(size: Any, have: Any, expands: bool) -> bool:
+    """Whether repeat or expand leaves an axis as it is."""
+    if isinstance(size, Lead):
+        return expands and isinstance(have, Lead) and size == have
+    if expands and size == -1:
+        return True
+    return bool(size == (have if expands and isinstance(have, int) else 1)) and (
+        not expands or isinstance(have, int)
+    )

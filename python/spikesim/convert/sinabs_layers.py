@@ -227,7 +227,7 @@ def _flatten_time(
 ) -> Value:
     value = walker.single(path, args, kwargs)
     _check_lead(walker, module, path, value, 2)
-    return replace(value, lead=1)
+    return replace(value, lead=1, merged=True)
 
 
 def _unflatten_time(
@@ -236,7 +236,7 @@ def _unflatten_time(
     value = walker.single(path, args, kwargs)
     _check_lead(walker, module, path, value, 1)
     walker.builder.agree("batch_size", int(module.batch_size), path)
-    return replace(value, lead=2)
+    return replace(value, lead=2, merged=False)
 
 
 def _check_lead(walker: Walker, module: Any, path: str, value: Value, lead: int) -> None:

@@ -39,6 +39,8 @@ class Value:
     binary: bool = False
     # Its axes before `shape`, where they are not those of everything at its place (Walker.lead).
     lead: int | None = None
+    # Whether the one axis before `shape` is batch and time in one, (T·N, …).
+    merged: bool = False
     # The iteration of a loop over time that it belongs to; None: it is the same in all of them.
     step: int | None = None
 
@@ -113,6 +115,10 @@ class Complement:
     value: Value
 
 
+# The axis of a Lead that is batch and time in one.
+MERGED = -1
+
+
 class Lead:
     """The length of a leading axis (time or batch), which a network does not know."""
 
@@ -137,7 +143,12 @@ class Lead:
     def _refuse(self, *others: Any) -> Any:
         raise self._refused()
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse
+    def __mul__(self, other: Any) -> Lead:
+        if isinstance(other, Lead) and sorted((self.axis, other.axis)) == [0, 1]:
+            return Lead(MERGED)
+        raise self._refused()
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __rmul__ = _refuse
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __pow__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __index__ = __int__ = __float__ = _refuse
 

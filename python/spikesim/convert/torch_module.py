@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from spikesim.errors import InputError, MissingExtraError, SpikesimError, UnsupportedError
@@ -52,7 +53,8 @@ def from_torch(
     Raises:
         UnsupportedError: a layer, an option or a forward that has no exact counterpart; the
             message names the module, the line of the forward and what to do.
-        InputError: `module` is no module, or `n_steps` no number of at least 1.
+        InputError: `module` is no module, `input_shape` no shape, `dt` no number, or `n_steps`
+            none of at least 1.
         GraphError, ShapeError: the layers do not fit together or to `input_shape`, or have
             parameters that no network may have.
         MissingExtraError: torch is not installed.
@@ -70,19 +72,30 @@ def from_torch(
     from spikesim.convert import own
     from spikesim.convert.build import Builder
     from spikesim.convert.plain import unwrapped
-    from spikesim.convert.walk import convert
+    from spikesim.convert.walk import convert, takes_steps
     from spikesim.train.network import TorchNetwork
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(
             f"from_torch: module is a {type(module).__name__}, expected a torch.nn.Module"
         )
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    shape = _sample_shape(input_shape)
+    _check_seconds(dt)
     whole = unwrapped(module, "")
     if isinstance(whole, TorchNetwork):
         return own.network(whole, shape, dt=dt, readout=readout)
     if n_steps is None:
-        return convert(module, Builder(shape, dt), readout)
+        try:
+            return convert(module, Builder(shape, dt), readout)
+        except UnsupportedError as error:
+            # A multi-step module may take (N, …) and repeat it for its steps itself.
+            builder = Builder(shape, dt)
+            if not takes_steps(whole):
+                raise
+            try:
+                return convert(module, builder, readout, still=True)
+            except SpikesimError as other:
+                raise (error if builder.repeats is None else other) from None
     if isinstance(n_steps, bool) or not isinstance(n_steps, int) or n_steps < 1:
         raise InputError(f"from_torch: n_steps is {n_steps!r}, expected a number of at least 1")
     try:
@@ -93,6 +106,21 @@ def from_torch(
             return convert(module, Builder(shape, dt), readout, n_steps, axis=1)
         except SpikesimError:
             raise error from None
+
+
+def _sample_shape(given: Any) -> tuple[Any, ...]:
+    if isinstance(given, int):
+        return (given,)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise InputError(
+            f"from_torch: input_shape is {given!r}, expected the sizes of one sample's axes"
+        )
+    return tuple(given)
+
+
+def _check_seconds(given: Any) -> None:
+    if given is not None and (isinstance(given, bool) or not isinstance(given, Real)):
+        raise InputError(f"from_torch: dt is {given!r}, expected a number of seconds, or None")
 
 
 def load_snntorch_state(module: nn.Module, state_dict: Mapping[str, Any]) -> list[str]:

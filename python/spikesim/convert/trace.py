@@ -8,6 +8,7 @@ is refused while the line that makes it is known.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import linecache
 import operator
@@ -45,6 +46,13 @@ CALL = nn.Module.__call__
 LIBRARY = tuple(
     os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep
     for module in (torch, spikesim.errors)
+)
+# Whose functions and containers call back into what is traced: a user's line is looked for first.
+NETWORKS = tuple(
+    str(folder) + os.sep
+    for name in ("spikingjelly", "snntorch", "norse", "sinabs")
+    if (spec := importlib.util.find_spec(name)) is not None
+    for folder in spec.submodule_search_locations or ()
 )
 # Methods of tensors that Python code reads as attributes.
 ATTRIBUTES = ("shape", "ndim", "device", "dtype", "layout", "requires_grad", "is_cuda", "data")
@@ -133,7 +141,7 @@ class Tracer(fx.Tracer):
         self.root = root
         self.path = path
         self.graph = fx.Graph(tracer_cls=type(self))
-        self.paths = dict(_paths(root, path))
+        self.paths = dict(paths(root, path))
         self.places = [path]
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -190,7 +198,7 @@ class Tracer(fx.Tracer):
 
     def _module(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A module's call in a traced forward."""
-        path = self.paths.get(id(module)) or type(module).__name__.lower()
+        path = self.paths.get(id(module)) or self._spare(type(module).__name__.lower())
         with self._located():
             module = unwrapped(module, path)
             if registry.find(module) is None:
@@ -210,6 +218,10 @@ class Tracer(fx.Tracer):
             return CALL(module, *args, **kwargs)
         finally:
             self.places.pop()
+
+    def _spare(self, name: str) -> str:
+        """A name for a module that has no path, which is no other module's path."""
+        return f"{name}_" if name in self.walker.builder.reserved else name
 
     def _read(self, item: Any) -> Any:
         """What traced tensors stand for."""
@@ -358,12 +370,12 @@ def _patched() -> contextlib.ExitStack:
 
 def located(error: SpikesimError, frame: FrameType | None) -> SpikesimError:
     """The error with the innermost line of a traced forward that is not a library's."""
+    places = []
     while frame is not None and frame.f_code is not _forward.__code__:
-        place = _place(frame.f_code.co_filename, frame.f_lineno)
-        if place is not None:
-            return with_place(error, place)
+        places.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
-    return error
+    place = _users(places)
+    return error if place is None else with_place(error, place)
 
 
 def with_place(error: SpikesimError, place: str) -> SpikesimError:
@@ -377,16 +389,24 @@ def with_place(error: SpikesimError, place: str) -> SpikesimError:
 
 def place_of(error: BaseException) -> str | None:
     """The innermost line of a traced forward in an exception's traceback."""
-    found, inside = None, False
+    places: list[tuple[str, int]] = []
+    inside = False
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if code is _forward.__code__:
             inside = True
         elif inside:
-            found = _place(code.co_filename, trace.tb_lineno) or found
+            places.append((code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
-    return found
+    return _users(places[::-1])
+
+
+def _users(places: list[tuple[str, int]]) -> str | None:
+    """The innermost line of the user's; where a library's own network is read, of that."""
+    own = [place for place in places if not place[0].startswith(NETWORKS)]
+    found = (_place(*place) for place in [*own, *places])
+    return next((place for place in found if place is not None), None)
 
 
 def _place(file: str, line: int) -> str | None:
@@ -397,7 +417,7 @@ def _place(file: str, line: int) -> str | None:
     return f"{os.path.basename(file)}:{line}" + (f": {source[:80]}" if source else "")
 
 
-def _paths(root: nn.Module, path: str) -> Iterator[tuple[int, str]]:
+def paths(root: nn.Module, path: str) -> Iterator[tuple[int, str]]:
     """Module ids and paths, without the wrappers that only hand on; the first path counts."""
     seen: set[int] = set()
 

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from spikesim.convert import functional, products, registry
 from spikesim.convert.build import Builder
 from spikesim.convert.effects import Change, Effects, Stale, state_read
-from spikesim.convert.output import check_order, output
+from spikesim.convert.output import check_order, check_repeated, output
 from spikesim.convert.plain import check_plain, unwrapped
 from spikesim.convert.steps import Calls, one_step, steps_of
 from spikesim.convert.symbols import (
@@ -30,7 +31,15 @@ from spikesim.convert.symbols import (
     leaves,
     mapped,
 )
-from spikesim.convert.trace import ONE_STEP, Traced, Tracer, arguments, place_of, with_place
+from spikesim.convert.trace import (
+    ONE_STEP,
+    Traced,
+    Tracer,
+    arguments,
+    paths,
+    place_of,
+    with_place,
+)
 from spikesim.errors import SpikesimError, UnsupportedError
 from spikesim.network import Network
 
@@ -41,6 +50,8 @@ def convert(
     readout: str | None,
     n_steps: int | None = None,
     axis: int = 0,
+    *,
+    still: bool = False,
 ) -> Network:
     """The network of a module; `builder` is empty.
 
@@ -50,11 +61,12 @@ def convert(
         readout: what the network answers with; None: what forward says.
         n_steps: number of steps of an input (T, N, …) that forward loops over.
         axis: 1: that input is (N, T, …).
+        still: whether a multi-step module takes (N, …) and repeats it for all steps itself.
     """
     module = unwrapped(module, "")
     _check_precision(module)
     again = Builder(tuple(builder.net.input_shape), builder.net.dt)
-    changes = _read(module, builder, readout, n_steps, axis, [])
+    changes = _read(module, builder, readout, n_steps, axis, still, [])
     if changes:
         _check_again(module, builder.net, again, readout, changes)
     return builder.net
@@ -66,6 +78,7 @@ def _read(
     readout: str | None,
     n_steps: int | None,
     axis: int,
+    still: bool,
     later: list[tuple[nn.Module, str, Any]],
 ) -> list[Change]:
     """Fills the builder's network.
@@ -81,10 +94,13 @@ def _read(
     with _unchanged(module) as effects:
         lead, time_axis = _layout(module)
         builder.root = module
+        builder.reserved = {path for _, path in paths(module, "")}
         calls = Calls(effects, list(later))
         walker = Walker(builder, lead if n_steps is None else 1, time_axis, calls)
         calls.watch(module)
         given: Any = builder.input if n_steps is None else Sequence(builder.input, n_steps, axis)
+        if still:
+            given = replace(builder.input, lead=1)
         with effects, effects.sleeping():
             result = walker.module(module, "", (given,), {})
             result = mapped(
@@ -105,11 +121,14 @@ def _read(
             raise errors[0]
         if one and lead == 1:
             changes = effects.changes()
+    if still:
+        count = builder.repeats or 1
+        check_repeated(builder, where, result)
     if not later:
         check_order(builder, result)
-    chosen, over_time = output(builder, where, result, readout, count)
+    chosen, over_time = output(builder, where, result, readout, 1 if still else count)
     source: dict[str, Any] = {"format": "torch", "module": where}
-    if count > 1 or n_steps is not None:
+    if count > 1 or n_steps is not None or still:
         source["n_steps"] = count
     builder.net.output = chosen.name
     builder.net.readout = readout if readout is not None else over_time
@@ -141,7 +160,7 @@ def _check_again(
             item = states[str(change)] = State(str(change))
         later.append((change.module, change.name, item))
     try:
-        more = _read(module, builder, readout, None, 0, later)
+        more = _read(module, builder, readout, None, 0, False, later)
     except SpikesimError as error:
         place = getattr(error, "place", None)
         raise (wrong if place is None else with_place(wrong, place)) from error
@@ -239,6 +258,7 @@ class Walker:
         handler = registry.find(module)
         check_plain(module, path or type(module).__name__, leaf=handler is not None)
         if handler is not None:
+            functional.check_lead(self, module, path, (args, kwargs))
             # A leaf given by itself has no path.
             return handler(self, module, path or type(module).__name__.lower(), args, kwargs)
         return self._traced(module, path, args, kwargs)
@@ -364,6 +384,14 @@ def _positional(
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
+
+
+def takes_steps(module: nn.Module) -> bool:
+    """Whether this is a multi-step module, of (T, N, …)."""
+    try:
+        return _layout(module) == (2, 0)
+    except UnsupportedError:
+        return False
 
 
 def _layout(module: nn.Module) -> tuple[int, int]:

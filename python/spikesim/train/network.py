@@ -149,11 +149,12 @@ class TorchNetwork(nn.Module):
             else:
                 made[node.name] = layer(op, node.name, node.in_shape)
         _check_learn(made, wanted)
-        self._plan: Plan | None = None
+        self._plan: Plan | None
+        self._past_names("_plan", None)
         self._folded = foldable(net)
-        _nest(self, made)
         #: How each node's module was made; whoever changes it afterwards is told.
         self.made = {name: settings(module) for name, module in made.items()}
+        _nest(self, made)
         self.state: NetworkState | None
         self._keep(None)
 
@@ -245,8 +246,11 @@ class TorchNetwork(nn.Module):
         self._keep(None if self.state is None else self.state.detach())
 
     def _keep(self, state: NetworkState | None) -> None:
+        self._past_names("state", state)
+
+    def _past_names(self, name: str, value: Any) -> None:
         # Past torch's own, which would take it for a submodule of that name if there is one.
-        object.__setattr__(self, "state", state)
+        object.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: torch copies no tensor that has a history."""
@@ -300,7 +304,8 @@ class TorchNetwork(nn.Module):
             for name, edges in self._inputs.items()
         }
         if self._plan is None or self._plan.reads != reads:
-            self._plan = Plan(reads)
+            self._past_names("_plan", Plan(reads))
+        assert self._plan is not None
         calls: dict[str, Callable[..., Any]] = dict(modules)
         for name, norms in self._folded.items():
             parts: Any = [modules[norm] for norm in norms]
