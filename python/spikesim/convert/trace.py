@@ -34,6 +34,7 @@ from spikesim.convert.symbols import SYMBOLS, Lead, Membrane, State, Value, flat
 from spikesim.errors import SpikesimError, UnsupportedError
 
 if TYPE_CHECKING:
+    from spikesim.convert.effects import Effects
     from spikesim.convert.walk import Walker
 
 ONE_STEP = (
@@ -159,7 +160,7 @@ class Tracer(fx.Tracer):
             known = isinstance(item, SYMBOLS)
             put(module, name, self._shown(name, item, Memory(foreign=True)) if known else item)
         calls.later.clear()
-        with calls.effects.sleeping(False), _calling(call), _Constants():
+        with calls.effects.sleeping(False), _calling(call), _Constants(calls.effects):
             result = _forward(type(self.root).forward, self.root, given, named)
         return self._read(result)
 
@@ -297,13 +298,17 @@ def _forward(forward: Any, module: nn.Module, args: tuple[Any, ...], kwargs: dic
 
 
 class _Constants(TorchFunctionMode):
-    """Tensors that forward makes itself are never random."""
+    """Tensors that forward makes itself are never random; what adapters make is theirs."""
+
+    def __init__(self, effects: Effects) -> None:
+        super().__init__()
+        self.effects = effects
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in RANDOM:
+        if func in RANDOM and not self.effects.asleep:
             raise UnsupportedError(
                 f"{func.__name__}: forward draws random or unset numbers, expected the same at "
                 "every step; make them once and keep them in a buffer"
