@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.conformance.report import Comparison, Difference, LayerReport, Verdict
-from spikesim.conformance.rounding import Decisions, bar, bars, decisions
+from spikesim.conformance.rounding import Decisions, bar, bars, decisions, proved
 from spikesim.conformance.ties import Ties, ties
 from spikesim.conformance.trace import (
     Array,
@@ -150,7 +150,7 @@ def _alone(op: Neuron, name: str, theirs: Trace) -> Comparison | None:
         parted = np.logical_or.accumulate(differs, axis=0)
         roots = differs & ~np.concatenate([np.zeros_like(parted[:1]), parted[:-1]])
         compared = ~parted
-    return _comparison(op, name, ours, theirs, roots, compared, same_input=True)
+    return _comparison(op, name, ours, theirs, roots, compared)
 
 
 def _different(op: Neuron, name: str, ours: Trace, theirs: Trace) -> Mask:
@@ -175,7 +175,6 @@ def _comparison(
     theirs: Trace,
     roots: Mask | None,
     compared: Mask,
-    same_input: bool = False,
 ) -> Comparison:
     """Counts, membranes where `compared`, and the margins of `roots`."""
     v, v_theirs = ours.v[name], theirs.v.get(name)
@@ -195,9 +194,7 @@ def _comparison(
         met = decisions(op, ours.current[name], v, z, z_theirs)
         where = np.argwhere(roots)
         outside = met.distance[roots] > met.bound[roots]
-        if same_input and max_dv == 0:
-            # No bit of any membrane differs: no rounding either, where one is the threshold.
-            outside |= met.distance[roots] == 0
+        outside |= proved(op, met, name, ours, theirs)[roots]
         unexplained = int(outside.sum())
         shown = where[outside][0] if unexplained else where[0]
         first = _difference(tuple(int(i) for i in shown), met, z, z_theirs, v, v_theirs)
