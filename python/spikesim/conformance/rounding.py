@@ -102,7 +102,8 @@ def proved(op: Neuron, met: Decisions, name: str, ours: Trace, theirs: Trace) ->
         return tie
     theta = met.theta.astype(np.float32)
     fires = v >= theta if op.fires == ">=" else v > theta
-    return tie | (tested & np.isfinite(met.distance) & (fires != (z != 0)))
+    tie |= tested & np.isfinite(met.distance) & (fires != (z != 0))
+    return tie
 
 
 class _Run:
