@@ -388,7 +388,7 @@ def test_json_says_what_the_report_says() -> None:
     }
     assert run["first"].keys() == {
         *("step", "sample", "neuron", "spikes", "spikes_theirs", "v", "v_theirs", "h"),
-        *("threshold", "margin", "rounding", "within_rounding"),
+        *("threshold", "margin", "rounding", "within_rounding", "proved"),
     }
     assert row["verdict"] == "differs"
     assert row["spikes_equal"] is False

@@ -201,10 +201,13 @@ def _comparison(
         met = decisions(op, ours.current[name], v, z, z_theirs)
         where = np.argwhere(roots)
         outside = met.distance[roots] > met.bound[roots]
-        outside |= proved(op, met, name, ours, theirs)[roots]
+        same_number = proved(op, met, name, ours, theirs)
+        outside |= same_number[roots]
         unexplained = int(outside.sum())
         shown = where[outside][0] if unexplained else where[0]
-        first = _difference(tuple(int(i) for i in shown), met, z, z_theirs, v, v_theirs)
+        at = tuple(int(i) for i in shown)
+        first = _difference(at, met, z, z_theirs, v, v_theirs)
+        first = replace(first, proved=bool(same_number[at]))
     return Comparison(
         int(np.abs(z).sum(dtype=np.float64)),
         int(np.abs(z_theirs).sum(dtype=np.float64)),

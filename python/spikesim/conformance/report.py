@@ -43,19 +43,23 @@ class Difference:
     rounding: float
     """What counts as rounding: BAR·(1 + the largest of |h| and input so far, of this neuron)."""
 
+    proved: bool = False
+    """Whether both sides decided about the same number: that is no rounding at any margin."""
+
     @property
     def within_rounding(self) -> bool:
         """Whether rounding explains it."""
-        return self.margin <= self.rounding
+        return self.margin <= self.rounding and not self.proved
 
     def __str__(self) -> str:
         theirs = "" if self.v_theirs is None else f", v {self.v_theirs:.8g}"
-        word = "within" if self.within_rounding else "outside"
+        word = "within" if self.margin <= self.rounding else "outside"
+        same = "; both had the same number" if self.proved else ""
         return (
             f"step {self.step}, sample {self.sample}, neuron {self.neuron}: "
             f"{self.spikes:g} spikes from {self.h:.8g} at θ {self.threshold:.8g}, v {self.v:.8g}; "
             f"theirs {self.spikes_theirs:g}{theirs}; margin {self.margin:.2g}, "
-            f"{word} rounding {self.rounding:.2g}"
+            f"{word} rounding {self.rounding:.2g}{same}"
         )
 
 
