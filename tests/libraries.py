@@ -58,6 +58,8 @@ def _recorded(model: nn.Module, x: NDArray[np.float32], run: Callable[..., torch
         trace.spikes[name] = (spikes / factor).detach().numpy()
     trace.v = {name: v.numpy() for name, v in recorder.joined("v").items()}
     trace.current = {name: v.numpy() for name, v in recorder.joined("current").items()}
+    # Some of these cells have their weights inside, and no network is here to say which.
+    trace.inner = set(trace.current)
     return trace
 
 

@@ -335,7 +335,10 @@ def test_silence_proves_nothing() -> None:
     net = chain(SNN, {**SNN, "v_threshold": 1e6})
     report = check(net, "snntorch")
     assert report.layer("n1").verdict == "silent"
-    assert report.ok
+    assert not report.ok
+    assert report.unproved == ("n1",)
+    assert "not proved: n1" in str(report)
+    assert check(net, "snntorch", allow=("silent",)).ok
     silent = check(chain({**SNN, "v_threshold": 1e9}), "snntorch")
     assert silent.layer("n0").verdict == "silent"
     assert not silent.ok
@@ -362,6 +365,7 @@ def test_json_says_what_the_report_says() -> None:
     assert found == json.loads(json.dumps(report.to_dict()))
     assert found.keys() == {
         *("against", "version", "ok", "n_steps", "samples", "seed", "scale", "notes", "layers"),
+        *("allow", "unproved"),
     }
     row = found["layers"][0]
     assert row.keys() == {
@@ -384,7 +388,7 @@ def test_json_says_what_the_report_says() -> None:
     }
     assert run["first"].keys() == {
         *("step", "sample", "neuron", "spikes", "spikes_theirs", "v", "v_theirs", "h"),
-        *("threshold", "margin", "rounding", "within_rounding"),
+        *("threshold", "margin", "rounding", "within_rounding", "proved"),
     }
     assert row["verdict"] == "differs"
     assert row["spikes_equal"] is False

@@ -33,18 +33,20 @@ def info(
     steps: with_library.Steps = None,
     samples: with_library.Samples = None,
     seed: with_library.Seed = None,
+    allow: with_library.Allow = None,
     json: Json = False,
 ) -> None:
     """Show CPU level, threads, versions and knobs; with a model, its layers and their rules.
 
-    With --conformance the exit code is 1 where model and original differ beyond rounding.
+    With --conformance the exit code is 1 where model and original differ beyond rounding, or
+    a population was not proved.
     """
     report = _installation()
     net = None
     if model is not None:
         net = load_model(model, nir)
         report.update(_model(model, net))
-    options = with_library.Options(against, traces_of, steps, samples, seed)
+    options = with_library.Options(against, traces_of, steps, samples, seed, allow)
     found = options.check(conformance, net)
     if json:
         print_json(report if found is None else {**report, "conformance": found.to_dict()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from spikesim._inputs import prepare, whole_number
 from spikesim.conformance.compare import compare
 from spikesim.conformance.inputs import exciting
-from spikesim.conformance.report import ConformanceReport
+from spikesim.conformance.report import UNPROVED, ConformanceReport
 from spikesim.conformance.trace import Array, Trace, populations, run_engine
 from spikesim.errors import InputError, MissingExtraError
 from spikesim.network import Network
@@ -27,11 +27,12 @@ def check(
     x: Any = None,
     n_steps: int | None = None,
     *,
-    samples: int = 4,
-    seed: int = 0,
+    samples: int | None = None,
+    seed: int | None = None,
     layout: str | None = None,
     traces_of: str | None = None,
     call: Callable[[Any, Any], Any] | None = None,
+    allow: Sequence[str] = (),
 ) -> ConformanceReport:
     """Runs the network and the original on the same input, and says where they part.
 
@@ -50,18 +51,20 @@ def check(
         x: The input, as in `Simulator.run`; None: seeded rasters, scaled until the populations
             fire. Traces have their own.
         n_steps: Number of steps; 32 for seeded rasters.
-        samples: How many seeded samples.
-        seed: Of the rasters.
+        samples: How many seeded samples; None: 4.
+        seed: Of the rasters; None: 0.
         layout: As in `Simulator.run`.
         traces_of: Which source, where a file has traces of several.
         call: How a module is run: `call(module, raster)` takes the tensor (T, N, *input_shape)
             and returns (T, N, *output_shape). None: found out from the module.
+        allow: "silent" and "not recorded": populations that prove nothing and are to pass.
 
     Returns:
         A `ConformanceReport`.
 
     Raises:
-        InputError: An unknown library, bad numbers, traces that do not fit.
+        InputError: An unknown library, bad numbers, traces or a module that do not fit, an option
+            that would have no effect.
         ShapeError: The input's or the traces' shape.
         FormatError: A file that is no archive of arrays.
         UnsupportedError: A layer that torch does not have, a module that can't be run.
@@ -75,33 +78,41 @@ def check(
         True
     """
     net.validate()
+    allowed = _allowed(allow)
     if isinstance(against, str | os.PathLike) and os.fspath(against).endswith(".npz"):
-        return _recorded(net, against, traces_of, x)
+        own = {"x": x, "n_steps": n_steps, "samples": samples, "seed": seed, "layout": layout}
+        _refused({**own, "call": call}, "with traces", "they have their own input")
+        return _recorded(net, against, traces_of, allowed)
     if traces_of is not None:
         raise InputError("conformance: traces_of is given without traces, expected a .npz")
     if against is None or isinstance(against, str):
+        _refused({"call": call}, "without a module", "nothing is called")
         runner, name, version, notes = _library(net, against)
     else:
         runner, name, version, notes = _module(net, against, call)
     given = x is not None
     if given:
+        _refused({"samples": samples, "seed": seed}, "with x", "nothing is seeded")
         raster, scale = _raster(net, x, n_steps, layout), None
     else:
+        _refused({"layout": layout}, "without x", "seeded inputs need none")
+        seed = 0 if seed is None else seed
         steps = whole_number("conformance", "n_steps", 32 if n_steps is None else n_steps)
-        count = whole_number("conformance", "samples", samples)
+        count = whole_number("conformance", "samples", 4 if samples is None else samples)
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise InputError(f"conformance: seed is {seed!r}, expected a whole number, at least 0")
         raster, scale = exciting(net, steps, count, int(seed))
-    ours, readout = run_engine(net, raster)
+    ours, _ = run_engine(net, raster)
     return ConformanceReport(
         against=name,
         version=version,
         n_steps=raster.shape[0],
         samples=raster.shape[1],
-        seed=None if given else int(seed),
+        seed=None if given or seed is None else int(seed),
         scale=scale,
-        layers=compare(net, ours, runner(raster), readout),
+        layers=compare(net, ours, runner(raster)),
         notes=tuple(notes),
+        allow=allowed,
     )
 
 
@@ -159,13 +170,29 @@ def _module(
     return lambda x: live.run(module, x, net, call), type(module).__name__, None, []
 
 
-def _recorded(net: Network, path: Any, source: str | None, x: Any) -> ConformanceReport:
+def _refused(options: dict[str, Any], when: str, why: str) -> None:
+    """No option is without effect."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"conformance: {name} is given {when}, expected none; {why}")
+
+
+def _allowed(allow: Sequence[str]) -> tuple[str, ...]:
+    found = (allow,) if isinstance(allow, str) else tuple(allow)
+    for verdict in found:
+        if verdict not in UNPROVED:
+            known = ", ".join(UNPROVED)
+            raise InputError(f"conformance: allow is {verdict!r}, expected some of {known}")
+    return found
+
+
+def _recorded(
+    net: Network, path: Any, source: str | None, allow: tuple[str, ...]
+) -> ConformanceReport:
     from spikesim.conformance import traces
 
-    if x is not None:
-        raise InputError("conformance: x is given with traces, expected none; they have their own")
     raster, theirs, name = traces.read(path, net, source)
-    ours, readout = run_engine(net, raster)
+    ours, _ = run_engine(net, raster)
     return ConformanceReport(
         against=name,
         version=None,
@@ -173,7 +200,8 @@ def _recorded(net: Network, path: Any, source: str | None, x: Any) -> Conformanc
         samples=raster.shape[1],
         seed=None,
         scale=None,
-        layers=compare(net, ours, theirs, readout),
+        layers=compare(net, ours, theirs),
+        allow=allow,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.conformance.report import Comparison, Difference, LayerReport, Verdict
-from spikesim.conformance.rounding import Decisions, bar, bars, decisions
+from spikesim.conformance.rounding import Decisions, bar, bars, decisions, proved
 from spikesim.conformance.ties import Ties, ties
 from spikesim.conformance.trace import (
     Array,
@@ -22,6 +22,7 @@ from spikesim.conformance.trace import (
     spread,
     upstream,
 )
+from spikesim.errors import InputError
 from spikesim.network import Network
 from spikesim.ops import Neuron
 
@@ -30,16 +31,13 @@ Mask = NDArray[np.bool_]
 _WORST: tuple[Verdict, ...] = ("equal", "follows", "within rounding", "differs")
 
 
-def compare(
-    net: Network, ours: Trace, theirs: Trace, readout: Array | None = None
-) -> tuple[LayerReport, ...]:
+def compare(net: Network, ours: Trace, theirs: Trace) -> tuple[LayerReport, ...]:
     """A row for each population, in the order of a step, and one for an output that is none.
 
     Args:
         net: The network.
         ours: What the engine did.
         theirs: What the other side did with the same input.
-        readout: What our readout says, (N, *shape); compared where theirs has an output.
     """
     neurons = populations(net)
     order = [name for name in in_order(net) if name in neurons]
@@ -53,13 +51,20 @@ def compare(
         probe = None if name in theirs.unsaid else theirs.probes.get(name)
         tied = None if probe is None else ties(op, shape, probe)
         run = parting.end_to_end(name, op)
-        if run is not None and run.verdict != "differs" and parting.other_input(name):
+        apart = None
+        if run is not None and run.verdict != "differs":
+            apart = parting.other_input(name)
+        if apart is not None and name in theirs.inner:
             # What the other side was given is not what ours hears: a cell with weights inside, or
             # one that takes its input a step later. That both agree end to end is what shows.
-            alone = tied = None
-        rows.append(_row(name, math.prod(shape), op, theirs, run, alone, tied))
-    if net.output not in neurons and theirs.out is not None and readout is not None:
-        rows.append(_output(net, readout, theirs.out, parting.first))
+            alone = tied = apart = None
+        row = _row(name, math.prod(shape), op, theirs, run, alone, tied)
+        if apart is not None and row.verdict != "differs":
+            note = f"its input differs by {apart:.2g}, more than rounding"
+            row = replace(row, verdict="differs", note=note)
+        rows.append(row)
+    if net.output not in neurons and theirs.out is not None and ours.out is not None:
+        rows.append(_output(net, ours.out, theirs.out, parting.first))
     return tuple(_settled(rows))
 
 
@@ -81,7 +86,8 @@ class _Parting:
             for name in order
             if name in theirs.spikes
         }
-        shape = next(iter(ours.v.values())).shape[:2] if ours.v else (1, 0)
+        shown = next(iter(ours.v.values()), ours.out)
+        shape = (1, 0) if shown is None else shown.shape[:2]
         self.steps, self.samples = shape
         # (T, N) by population.
         self.any: dict[str, Mask] = {
@@ -117,14 +123,15 @@ class _Parting:
         )
         return _comparison(op, name, self.ours, self.theirs, roots, compared)
 
-    def other_input(self, name: str) -> bool:
-        """Whether the inputs are apart while no spike is, by more than rounding."""
+    def other_input(self, name: str) -> float | None:
+        """How far inputs are apart while no spike is, where that is more than rounding."""
         if name not in self.theirs.current:
-            return False
+            return None
         x, x_theirs = self.ours.current[name], self.theirs.current[name]
         same = np.arange(self.steps)[:, None] < self.first
-        apart = np.abs(x.astype(np.float64) - x_theirs) > bars(x, x_theirs)
-        return bool((apart.reshape(*same.shape, -1).any(2) & same).any())
+        apart = np.abs(x.astype(np.float64) - x_theirs)
+        beyond = (apart > bars(x, x_theirs)) & same.reshape(*same.shape, *(1 for _ in x.shape[2:]))
+        return float(apart[beyond].max()) if beyond.any() else None
 
     def _upstream_differs(self, name: str, t: int, sample: int) -> bool:
         return any(self.any[other][t, sample] for other in self.before[name] if other in self.any)
@@ -150,7 +157,7 @@ def _alone(op: Neuron, name: str, theirs: Trace) -> Comparison | None:
         parted = np.logical_or.accumulate(differs, axis=0)
         roots = differs & ~np.concatenate([np.zeros_like(parted[:1]), parted[:-1]])
         compared = ~parted
-    return _comparison(op, name, ours, theirs, roots, compared, same_input=True)
+    return _comparison(op, name, ours, theirs, roots, compared)
 
 
 def _different(op: Neuron, name: str, ours: Trace, theirs: Trace) -> Mask:
@@ -175,7 +182,6 @@ def _comparison(
     theirs: Trace,
     roots: Mask | None,
     compared: Mask,
-    same_input: bool = False,
 ) -> Comparison:
     """Counts, membranes where `compared`, and the margins of `roots`."""
     v, v_theirs = ours.v[name], theirs.v.get(name)
@@ -195,12 +201,13 @@ def _comparison(
         met = decisions(op, ours.current[name], v, z, z_theirs)
         where = np.argwhere(roots)
         outside = met.distance[roots] > met.bound[roots]
-        if same_input and max_dv == 0:
-            # No bit of any membrane differs: no rounding either, where one is the threshold.
-            outside |= met.distance[roots] == 0
+        same_number = proved(op, met, name, ours, theirs)
+        outside |= same_number[roots]
         unexplained = int(outside.sum())
         shown = where[outside][0] if unexplained else where[0]
-        first = _difference(tuple(int(i) for i in shown), met, z, z_theirs, v, v_theirs)
+        at = tuple(int(i) for i in shown)
+        first = _difference(at, met, z, z_theirs, v, v_theirs)
+        first = replace(first, proved=bool(same_number[at]))
     return Comparison(
         int(np.abs(z).sum(dtype=np.float64)),
         int(np.abs(z_theirs).sum(dtype=np.float64)),
@@ -257,25 +264,32 @@ def _row(
             verdict, note = "differs", "a membrane that is the threshold fires on one side only"
         if verdict == "equal" and op.spikes != "none" and not fired:
             verdict, note = "silent", "never fired, which proves nothing"
+        if verdict == "equal" and op.spikes == "none" and not theirs.v[name].any():
+            verdict, note = "silent", "its membrane is always 0, which proves nothing"
     return LayerReport(
         name, theirs.cells.get(name, "recorded"), neurons, verdict, run, alone, tied, note
     )
 
 
-def _output(net: Network, ours: Array, steps: Array, first: NDArray[Any]) -> LayerReport:
-    """The readout of an output that is no population, in the samples that did not part."""
-    theirs = steps.sum(0, dtype=np.float64)
-    if net.readout == "mean":
-        theirs = theirs / len(steps)
-    whole = first >= len(steps) if len(first) else np.ones(len(theirs), bool)
-    apart = np.abs(ours.astype(np.float64) - theirs)[whole]
-    limit = bar(theirs[whole])
-    beyond = int((~(apart <= limit)).sum())
-    run = Comparison(0, 0, 0, 0, 0, float(apart.max(initial=0.0)), limit, beyond, None)
-    verdict: Verdict = run.verdict if whole.any() else "follows"
-    return LayerReport(
-        net.output, f"readout {net.readout}", int(np.prod(theirs.shape[1:])), verdict, run
-    )
+def _output(net: Network, ours: Array, theirs: Array, first: NDArray[Any]) -> LayerReport:
+    """An output that is no population, every step of it until a sample parts."""
+    if theirs.shape != ours.shape:
+        raise InputError(
+            f"conformance: the output of the other side has shape {theirs.shape}, expected "
+            f"{ours.shape}: (T, N, *output_shape)"
+        )
+    same = np.arange(len(ours))[:, None] < first
+    compared = np.broadcast_to(same.reshape(*same.shape, *(1 for _ in ours.shape[2:])), ours.shape)
+    apart = np.abs(ours.astype(np.float64) - theirs)
+    beyond = int((compared & ~(apart <= bars(ours, theirs))).sum())
+    largest = float(apart[compared].max(initial=0.0))
+    run = Comparison(0, 0, 0, 0, 0, largest, bar(theirs[compared]), beyond, None)
+    verdict: Verdict = run.verdict if compared.any() else "follows"
+    note = ""
+    if verdict == "equal" and not (ours[compared].any() or theirs[compared].any()):
+        verdict, note = "silent", "always 0, which proves nothing"
+    neurons = math.prod(ours.shape[2:])
+    return LayerReport(net.output, "output", neurons, verdict, run, note=note)
 
 
 def _settled(rows: list[LayerReport]) -> list[LayerReport]:

@@ -154,8 +154,10 @@ def _pool(op: Any, shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
     axes = slice(1, 2) if one_axis else slice(0, 2)
     kernel, stride, padding = window.kernel[axes], window.stride[axes], (top, left)[axes]
     spikes = isinstance(op, ops.SpikeMaxPool1d | ops.SpikeMaxPool2d)
-    if top != bottom or left != right or (spikes and window.ceil_mode and (top or left)):
-        # No pool of torch pads one side alone, or with zeros for a maximum.
+    ceiled = spikes and window.ceil_mode and (top or left)
+    wide = any(2 * pad > size for pad, size in zip((top, left), window.kernel, strict=True))
+    if top != bottom or left != right or ceiled or wide:
+        # No pool of torch pads one side alone, more than half its window, or a maximum with zeros.
         return _by_rule(op, window)
     common: dict[str, Any] = {"stride": stride, "ceil_mode": window.ceil_mode}
     largest: Any = functional.max_pool1d if one_axis else functional.max_pool2d

@@ -11,8 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.conformance.observers import Observer, Seen, holders, neurons
-from spikesim.conformance.trace import Array, Probe, Trace, as_counts, heard_late, populations
-from spikesim.errors import InputError, UnsupportedError
+from spikesim.conformance.trace import (
+    Array,
+    Probe,
+    Trace,
+    as_counts,
+    heard_late,
+    heard_through_delays,
+    populations,
+)
+from spikesim.errors import InputError, SpikesimError, UnsupportedError
 from spikesim.network import Network
 from spikesim.ops import Neuron
 
@@ -80,7 +88,16 @@ def run(
     """
     raster = torch.tensor(x)
     with recording(module, x.shape[1]) as recorder:
-        out = (call or sequence)(module, raster)
+        try:
+            out = (call or sequence)(module, raster)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            if isinstance(error, SpikesimError):
+                raise
+            reason = str(error).strip().split("\n", 1)[0] or type(error).__name__
+            raise InputError(
+                f"conformance: {type(module).__name__} can't be run on the network's input "
+                f"({reason}), expected the module that the network was made from; or give call"
+            ) from error
     # A module that is a neuron itself has no path.
     alone = type(module).__name__.lower()
     parts = {
@@ -96,9 +113,14 @@ def run(
         )
     trace = Trace(out=out.detach().numpy() if isinstance(out, Tensor) else None)
     loops = heard_late(net)
+    # A delay of the network is one that a cell of the module has inside.
+    trace.inner = heard_through_delays(net)
     paths = {name or alone: name for name, _, _ in neurons(module)}
     for name in known:
-        trace.cells[name] = type(module.get_submodule(paths[name])).__name__
+        neuron = module.get_submodule(paths[name])
+        trace.cells[name] = type(neuron).__name__
+        if any(parameter.ndim > 1 for parameter in neuron.parameters()):
+            trace.inner.add(name)
         left = parts["out"][name].numpy()
         expected = (*x.shape[:2], *net.node(name).shape)
         if left.shape != expected:

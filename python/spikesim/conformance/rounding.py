@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from spikesim.conformance.trace import Array, Wide, spread
+from spikesim.conformance.trace import Array, Trace, Wide, spread
 from spikesim.ops import Neuron
 
 #: How far membranes may be apart where sums are rounded: |Δv| ≤ BAR·(1 + max|v|).
@@ -63,6 +64,46 @@ def decisions(op: Neuron, current: Array, v: Array, z: Array, z_theirs: Array) -
         before = before.astype(np.float64)
         h[t], theta[t], distance[t] = run.step(before, current[t], z[t], z_theirs[t])
     return Decisions(h, theta, distance, bars(h, current))
+
+
+def proved(op: Neuron, met: Decisions, name: str, ours: Trace, theirs: Trace) -> NDArray[np.bool_]:
+    """Where another number of spikes can't come of rounding, however near the threshold is.
+
+    Either the membrane is the threshold, bit for bit, after a history in which nothing that theirs
+    shows of this neuron differs in a bit; or theirs shows the membrane that it tested, and our
+    rule decides otherwise about that very number.
+
+    Args:
+        op: The population.
+        met: Its decisions in our run.
+        name: What the traces call it.
+        ours: What the engine did.
+        theirs: What the other side did.
+
+    Returns:
+        (T, N, *shape).
+    """
+    tie: NDArray[np.bool_] = met.distance == 0
+    v, z = theirs.v.get(name), theirs.spikes[name]
+    if name in theirs.current:
+        differs = theirs.current[name] != ours.current[name]
+        tie &= ~np.logical_or.accumulate(differs, axis=0)
+    if v is None:
+        return tie
+    before = np.logical_or.accumulate(v != ours.v[name], axis=0)
+    tie[1:] &= ~before[:-1]
+    if op.order == "B":
+        return tie
+    # A membrane that was not reset in its step is the one that was tested.
+    late = op.reset == "none" or op.reset_timing.startswith("next_step")
+    tested = (z == 0) | late
+    tie &= ~tested | (v == met.h)
+    if op.spikes != "single" or op.theta_plus is not None:
+        return tie
+    theta = met.theta.astype(np.float32)
+    fires = v >= theta if op.fires == ">=" else v > theta
+    tie |= tested & np.isfinite(met.distance) & (fires != (z != 0))
+    return tie
 
 
 class _Run:

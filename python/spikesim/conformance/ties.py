@@ -16,6 +16,9 @@ from spikesim.ops import Neuron
 #: Neighbouring inputs tried on each side of the one that should be it.
 REACH = 24
 
+#: Inputs tried beside them, as parts of the one that should be it.
+BELOW = tuple(k / 33 for k in range(11, 33))
+
 Ties = Literal["equal", "differs"]
 
 
@@ -29,7 +32,8 @@ def ties(op: Neuron, shape: tuple[int, ...], probe: Probe) -> Ties | None:
 
     Returns:
         None where no input brings it there, or where theirs rounds otherwise: then its membrane
-        may be beside the threshold where ours is on it.
+        may be beside the threshold where ours is on it. That it does not is shown by the
+        membranes that fire on neither side; then every decision has to be ours.
     """
     x = _around(op, shape)
     if x is None:
@@ -49,22 +53,21 @@ def ties(op: Neuron, shape: tuple[int, ...], probe: Probe) -> Ties | None:
     h = run_alone(quiet, x[None]).v["n"][0]
     theta = spread(op.v_threshold, shape).astype(np.float32)
     on = h == theta
-    if not on.any():
-        return None
     ours = run_alone(op, x[None])
     z, v = ours.spikes["n"][0], ours.v["n"][0]
     z_theirs, v_theirs = probe(x)
-    off = ~on
-    same_arithmetic = np.array_equal(z[off], z_theirs[off]) and (
-        v_theirs is not None and np.array_equal(v[off], v_theirs[off])
-    )
-    if not same_arithmetic:
+    quiet_both = (z == 0) & (z_theirs == 0)
+    if v_theirs is None or not quiet_both.any():
         return None
-    return "equal" if np.array_equal(z[on], z_theirs[on]) else "differs"
+    if not np.array_equal(v[quiet_both], v_theirs[quiet_both]):
+        return None
+    if not np.array_equal(z, z_theirs):
+        return "differs"
+    return "equal" if on.any() else None
 
 
 def _around(op: Neuron, shape: tuple[int, ...]) -> Array | None:
-    """Inputs (K, *shape), ascending, about the one whose membrane is the threshold."""
+    """Inputs (K, *shape): those about the one whose membrane is the threshold, and smaller ones."""
     # At the start the two currents of "alpha" cancel, whatever comes in.
     if op.spikes == "none" or op.order == "B" or op.synapse == "alpha":
         return None
@@ -72,16 +75,19 @@ def _around(op: Neuron, shape: tuple[int, ...]) -> Array | None:
     leak, gain = spread(op.v_leak, shape), spread(op.gain, shape)
     if (v0 >= theta).any() or (gain == 0).any():
         return None
-    x = (theta - leak - spread(op.alpha_mem, shape) * (v0 - leak)) / gain
+    decayed = leak + spread(op.alpha_mem, shape) * (v0 - leak)
+    # The first is the threshold, the others stay silent and show how theirs rounds.
+    parts = np.array([1.0, *BELOW]).reshape(-1, *(1 for _ in shape))
+    x = parts * (theta - decayed) / gain
     if op.synapse != "none":
         alpha, w_in, i0 = (spread(getattr(op, n), shape) for n in ("alpha_syn", "w_in", "i0"))
         if (w_in == 0).any() or (op.synapse == "decay_after" and (alpha == 0).any()):
             return None
         x = (x - alpha * i0) / (w_in if op.synapse == "decay_first" else alpha * w_in)
-    near = x.astype(np.float32)
+    near, *below = x.astype(np.float32)
     up, down = [near], [near]
     for _ in range(REACH):
         up.append(np.nextafter(up[-1], np.float32(np.inf)))
         down.append(np.nextafter(down[-1], np.float32(-np.inf)))
-    found: Array = np.stack([*down[:0:-1], *up])
+    found: Array = np.stack([*below, *down[:0:-1], *up])
     return found if np.isfinite(found).all() else None

@@ -25,7 +25,7 @@ class Trace:
     """T steps of N samples, by population; what a side does not show is not there."""
 
     out: Array | None = None
-    """(T, N, *shape): what the output node gives."""
+    """(T, N, *shape): what an output node that is no population gives, step by step."""
 
     spikes: dict[str, Array] = field(default_factory=dict)
     """(T, N, *shape): number of spikes, with its sign."""
@@ -42,6 +42,9 @@ class Trace:
     probes: dict[str, Probe] = field(default_factory=dict)
     """Populations that can be asked for a step of their own."""
 
+    inner: set[str] = field(default_factory=set)
+    """Populations whose recorded input need not be ours: weights, loops or delays are inside."""
+
     unsaid: dict[str, str] = field(default_factory=dict)
     """Populations that the library has no cell for, and why."""
 
@@ -53,9 +56,20 @@ def populations(net: Network) -> dict[str, Neuron]:
 
 def run_engine(net: Network, x: Array) -> tuple[Trace, Array]:
     """A raster (T, N, *input_shape) through the engine: the trace, and what the readout says."""
-    result = net.compile().run(x, layout="TN", record=("spikes", "v", "current"))
     neurons = populations(net)
+    if net.output in neurons:
+        watched, watch = net, None
+    else:
+        # A membrane without memory is what comes in: every step of the output.
+        watched, watch = net.copy(), "output"
+        while watch in {node.name for node in net.nodes}:
+            watch += "_"
+        unit = Neuron(alpha_mem=0.0, gain=1.0, spikes="none", reset="none")
+        watched.add(unit, name=watch, inputs=net.output)
+        watched.output = net.output
+    result = watched.compile().run(x, layout="TN", record=("spikes", "v", "current"))
     trace = Trace(
+        out=None if watch is None else result.v[watch],
         spikes={n: result.spikes[n].to_dense() for n, op in neurons.items() if op.spikes != "none"},
         v={name: result.v[name] for name in neurons},
         current={name: result.current[name] for name in neurons},
@@ -131,6 +145,20 @@ def heard_late(net: Network) -> set[str]:
             seen.add(source)
             todo += into.get(source, [])
     return found
+
+
+def heard_through_delays(net: Network) -> set[str]:
+    """Populations that a delay leads to, through no other population."""
+    neurons = populations(net)
+    late = {n.name for n in net.nodes if any(ago for _, ago in reads(net, n.name))}
+    for name in in_order(net):
+        if name not in neurons and any(s in late and s not in neurons for s in sources(net)[name]):
+            late.add(name)
+    return {
+        name
+        for name in neurons
+        if name in late or any(s in late and s not in neurons for s in sources(net)[name])
+    }
 
 
 def spread(parameter: Any, shape: tuple[int, ...]) -> Wide:

@@ -8,9 +8,17 @@ import zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesim.conformance.trace import Array, Trace, as_counts, populations
+from spikesim.conformance.trace import (
+    Array,
+    Trace,
+    as_counts,
+    heard_late,
+    heard_through_delays,
+    populations,
+)
 from spikesim.errors import FormatError, InputError, ShapeError
 from spikesim.network import Network
+from spikesim.ops import Neuron
 
 #: Names under which libraries keep the membrane.
 MEMBRANES = ("v", "mem", "v_mem")
@@ -120,13 +128,14 @@ def _of_one(
 def _trace(
     where: str, named: dict[str, NDArray[np.generic]], net: Network, lead: tuple[int, ...]
 ) -> Trace:
-    trace = Trace()
+    trace = Trace(inner=heard_through_delays(net) | heard_late(net))
     neurons = populations(net)
     for key, array in named.items():
         layer, _, what = key.rpartition("|")
         if not layer:
             if key == "out":
                 trace.out = _timed(where, key, array, tuple(net.node(net.output).shape))
+                _same_lead(where, key, trace.out, lead)
             continue
         if layer not in neurons:
             raise InputError(
@@ -134,11 +143,7 @@ def _trace(
                 f"{', '.join(neurons) or '(no populations)'}"
             )
         values = _timed(where, key, array, tuple(net.node(layer).shape))
-        if values.shape[:2] != tuple(lead):
-            raise ShapeError(
-                f"{where}: {key} has {values.shape[:2]} steps and samples, "
-                f"expected {tuple(lead)} as x has"
-            )
+        _same_lead(where, key, values, lead)
         op = neurons[layer]
         if what == "spk" and op.spikes == "none":
             trace.v.setdefault(layer, values)
@@ -148,7 +153,33 @@ def _trace(
             trace.v[layer] = values
         elif what == "in":
             trace.current[layer] = values
+    if net.output in neurons and trace.out is not None:
+        _output(where, trace, net.output, neurons[net.output])
     return trace
+
+
+def _output(where: str, trace: Trace, name: str, op: Neuron) -> None:
+    """Takes `out` as what the output population gave."""
+    out = trace.out
+    assert out is not None
+    if op.spikes == "none":
+        known = trace.v.setdefault(name, out)
+    else:
+        out = as_counts(op, out)
+        known = trace.spikes.setdefault(name, out)
+    if not np.array_equal(known, out):
+        raise InputError(
+            f"{where}: out is not what {name} gave, expected the output of the network, "
+            "which is that population"
+        )
+
+
+def _same_lead(where: str, key: str, values: Array, lead: tuple[int, ...]) -> None:
+    if values.shape[:2] != tuple(lead):
+        raise ShapeError(
+            f"{where}: {key} has {values.shape[:2]} steps and samples, "
+            f"expected {tuple(lead)} as x has"
+        )
 
 
 def _timed(where: str, name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> Array:
