@@ -12,7 +12,7 @@ from spikesim.network import Network
 from spikesim.nir import cycles
 from spikesim.nir.graph import POPULATIONS, Flat, Part
 from spikesim.nir.options import Choices
-from spikesim.nir.populations import Population, fitted
+from spikesim.nir.populations import Population, by_channel, fitted
 from spikesim.ops import (
     Add,
     AvgPool2d,
@@ -228,7 +228,7 @@ class Builder:
     _linear = _affine
 
     def _scale(self, part: Part, shape: tuple[int, ...]) -> Op:
-        return Scale(fitted(part, "scale", part.numbers("scale"), shape))
+        return Scale(by_channel(fitted(part, "scale", part.numbers("scale"), shape)))
 
     def _conv1d(self, part: Part, shape: tuple[int, ...]) -> Op:
         self._spatial(part, shape)
@@ -291,7 +291,7 @@ class Builder:
         return Flatten(self._per_axis(part, "start_dim", 1), self._per_axis(part, "end_dim", 1))
 
     def _delay(self, part: Part, shape: tuple[int, ...]) -> Op:
-        return Delay(fitted(part, "delay", self.waits[part.name], shape))
+        return Delay(by_channel(fitted(part, "delay", self.waits[part.name], shape)))
 
     def _steps(self, part: Part) -> Any:
         """Delays in whole steps."""

@@ -214,6 +214,8 @@ def _same(part: Part, node: NirNode) -> bool:
         if isinstance(value, str):
             if data.kind != "S" or data.text() != value:
                 return False
-        elif data.kind == "S" or not np.array_equal(data.array(np.float64), np.asarray(value)):
+        elif data.kind == "S" or data.shape != np.shape(value):
+            return False  # before anything is read: an entry can ask for shapes that are not there
+        elif not np.array_equal(data.array(np.float64), np.asarray(value)):
             return False
     return True

@@ -181,7 +181,7 @@ class Tree:
         self.path = path
         self._bytes = _Bytes(file, size)
         self._objects = 0
-        self._unpacked = 0
+        self._unpacked = self._expanded = 0
         self._groups: set[Any] = set()
         h5py = library()
         with self.damage("the file"):
@@ -198,6 +198,16 @@ class Tree:
         from h5py import h5o
 
         return h5o.open(self._file.id, where.encode())
+
+    def expand(self, what: str, size: int) -> None:
+        """Counts `size` bytes that the reader makes of fewer in the file, and refuses too many."""
+        self._expanded += size
+        most = FREE_BYTES + self._bytes.size
+        if self._expanded > most:
+            raise FormatError(
+                f"{self.path}: {what} and those before it would be spread to {self._expanded} "
+                f"bytes, expected at most {most}"
+            )
 
     def close(self) -> None:
         with contextlib.suppress(*_DAMAGE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def spread(part: Part, name: str, shape: tuple[int, ...], channels_first: bool = True) -> Floats:
-    """A parameter as a scalar or with the population's shape.
+    """A parameter as a scalar, one value a channel as (C, 1, …), or with the population's shape.
 
     NIR's own form is one value an element. One value for all and one a channel are taken as well
     where they can mean nothing else.
@@ -49,7 +50,18 @@ def fitted(
             )
         if not (trailing and len(values) == shape[-1]):
             values = values.reshape(-1, *(1 for _ in shape[1:]))
+    values = values.reshape(*(1 for _ in shape[values.ndim :]), *values.shape)
+    if math.prod(values.shape[1:]) == 1:
+        return values  # a network has one value a channel, too
+    part.tree.expand(f"{name} of node {part.name!r}", values.itemsize * math.prod(shape))
     return np.ascontiguousarray(np.broadcast_to(values, shape))
+
+
+def by_channel(values: Any) -> Any:
+    """(C, 1, …) as the vector that operations take, all else as it is."""
+    if isinstance(values, np.ndarray) and values.ndim > 1 and values.size == len(values):
+        return values.reshape(-1)
+    return values
 
 
 def _fits(values: Floats, shape: tuple[int, ...]) -> bool:
@@ -60,6 +72,10 @@ def _fits(values: Floats, shape: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(values.shape, shape) == shape
     except ValueError:
         return False
+
+
+def _neuron(**fields: Any) -> Neuron:
+    return Neuron(**{name: by_channel(value) for name, value in fields.items()})
 
 
 class Population:
@@ -107,9 +123,9 @@ class Population:
         fields["v0"] = self._start(leak, reset)
         if not spiking:
             model: Any = "CubaLI" if kind == "CubaLI" else "LI"
-            return Neuron(spikes="none", reset="none", model=model, **fields)
+            return _neuron(spikes="none", reset="none", model=model, **fields)
         fields.update(self._firing(reset))
-        return Neuron(self._value("v_threshold"), model=kind, **fields)  # type: ignore[arg-type]
+        return _neuron(v_threshold=self._value("v_threshold"), model=kind, **fields)
 
     def _meta(self, kind: str) -> dict[str, Any]:
         return {"nir": kind}
@@ -122,8 +138,8 @@ class Population:
         return spread(self.part, name, self.shape, not torchlike)
 
     def _threshold(self) -> Neuron:
-        return Neuron(
-            self._value("threshold"),
+        return _neuron(
+            v_threshold=self._value("threshold"),
             alpha_mem=0.0,
             fires=self.choices.get("fires"),
             reset="none",

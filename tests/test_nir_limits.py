@@ -1,0 +1,161 @@
+"""Small NIR files that ask for much, and large ones that ask for what they hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+h5py = pytest.importorskip("h5py")
+
+from test_nir_damage import MIB, node  # noqa: E402
+
+import spikesim as ss  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption"),
+    pytest.mark.timeout(120),
+]
+
+CHILD = """
+import sys, warnings
+import h5py, spikesim as ss
+warnings.simplefilter("ignore")
+def status(name):
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(name))
+try:
+    ss.load(sys.argv[1])
+except ss.errors.SpikesimError:
+    pass
+open("/proc/self/clear_refs", "w").write("5")
+before = status("VmRSS")
+try:
+    net = ss.load(sys.argv[2])
+except ss.errors.SpikesimError as error:
+    print(error)
+else:
+    print("loaded")
+print((status("VmHWM") - before) / 1024)
+"""
+
+
+def taken(path: Path, small: Path) -> tuple[str, float]:
+    """What loading `path` says, and the MiB that it takes at most, measured by the system."""
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("needs Linux's /proc")
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(small), str(path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    said, mib = done.stdout.splitlines()
+    return said, float(mib)
+
+
+def graph(
+    path: Path, nodes: dict[str, tuple[str, dict[str, Any]]], shape: tuple[int, ...],
+    out: tuple[int, ...] | None = None,
+) -> Path:  # fmt: skip
+    """A chain of nodes."""
+    with h5py.File(path, "w") as file:
+        root = file.create_group("node")
+        root["type"] = "NIRGraph"
+        names = ["input", *nodes, "output"]
+        edges = list(zip(names[:-1], names[1:], strict=True))
+        root.create_dataset("edges", data=edges, dtype=h5py.string_dtype())
+        group = root.create_group("nodes")
+        node(group, "input", "Input", shape=np.array(shape))
+        node(group, "output", "Output", shape=np.array(out or shape))
+        for name, (kind, fields) in nodes.items():
+            node(group, name, kind, **fields)
+    return path
+
+
+def lif(n: Any, **fields: Any) -> tuple[str, dict[str, Any]]:
+    ones = np.ones(n)
+    given = {"tau": 0.01 * ones, "r": ones, "v_leak": 0 * ones, "v_threshold": ones}
+    return "LIF", {**given, **fields}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return graph(tmp_path / "small.nir", {"a": lif(2)}, (2,))
+
+
+TWO = np.array([0.5, 1.5])
+LARGE: dict[str, tuple[str, dict[str, Any]]] = {
+    "Scale": ("Scale", {"scale": TWO}),
+    "Scale of three axes": ("Scale", {"scale": TWO.reshape(2, 1, 1)}),
+    "LIF": lif(2, tau=TWO, r=TWO, v_leak=TWO - 1, v_threshold=TWO, v_reset=TWO - 2),
+    "Delay": ("Delay", {"delay": TWO.reshape(2, 1, 1) * 1e-3}),
+    "Threshold": ("Threshold", {"threshold": TWO}),
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 4096, 4096), (2, 2**15, 2**14)])
+@pytest.mark.parametrize("name", LARGE)
+def test_one_value_a_channel_stays_one(
+    name: str, shape: tuple[int, ...], tmp_path: Path, small: Path
+) -> None:
+    path = graph(tmp_path / "large.nir", {"a": LARGE[name]}, shape)
+    assert taken(path, small)[1] < MIB
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_one_value_a_channel_means_one_for_all_of_its_elements(name: str, tmp_path: Path) -> None:
+    kind, fields = LARGE[name]
+    whole = {
+        field: np.broadcast_to(value.reshape(2, 1, 1), (2, 3, 4)).copy()
+        for field, value in fields.items()
+    }
+    short, long = (
+        graph(tmp_path / f"{i}.nir", {"a": (kind, given)}, (2, 3, 4))
+        for i, given in enumerate((fields, whole))
+    )
+    found, expected = (ss.load(path).node("a").op.arrays() for path in (short, long))
+    assert found.keys() == expected.keys()
+    per_channel = 0
+    for array, values in found.items():
+        per_channel += values.shape == (2,)
+        one = values.reshape(2, 1, 1) if values.ndim == 1 else values
+        full = np.broadcast_to(expected[array], (2, 3, 4))
+        np.testing.assert_array_equal(np.broadcast_to(one, (2, 3, 4)), full, array)
+    assert per_channel >= len(fields) - (name == "LIF")  # tau and r are both in the gain
+
+
+def test_one_value_a_column_is_spread_within_bounds(tmp_path: Path, small: Path) -> None:
+    columns = np.linspace(1, 2, 8).reshape(1, 1, 8)
+    good = graph(tmp_path / "good.nir", {"a": ("Scale", {"scale": columns})}, (2, 3, 8))
+    op: Any = ss.load(good).node("a").op
+    np.testing.assert_array_equal(op.scale, np.broadcast_to(columns, (2, 3, 8)).astype("f4"))
+    path = graph(tmp_path / "bad.nir", {"a": ("Scale", {"scale": columns})}, (2, 2**21, 8))
+    said, mib = taken(path, small)
+    assert "scale of node 'a' and those before it would be spread to 268435456 bytes" in said
+    assert mib < MIB
+
+
+def own(tmp_path: Path) -> Path:
+    """A file of spikesim's own with every kind of node whose parameters a file spreads."""
+    net = ss.Network((2, 4, 4))
+    net.add(ss.ops.Scale([0.5, 2.0]), "scale")
+    net.add(ss.ops.LIF(alpha_mem=[0.5, 0.75], v_threshold=[1.0, 2.0]), "lif")
+    net.add(ss.ops.Delay([1, 2]), "delay")
+    net.add(ss.ops.CubaLIF(alpha_mem=0.5, alpha_syn=[0.5, 0.25]), "cuba")
+    net.save(tmp_path / "own.nir")
+    return tmp_path / "own.nir"
+
+
+def test_an_own_file_whose_shape_was_made_large_takes_no_memory(
+    tmp_path: Path, small: Path
+) -> None:
+    path = own(tmp_path)
+    assert ss.load(path).node("lif").shape == (2, 4, 4)
+    with h5py.File(path, "r+") as file:
+        for end in ("input", "output"):
+            file[f"node/nodes/{end}/shape"][...] = (2, 8192, 8192)
+    said, mib = taken(path, small)
+    assert "differs from what the metadata says" in said
+    assert mib < MIB
