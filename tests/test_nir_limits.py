@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 
 h5py = pytest.importorskip("h5py")
 
-from test_nir_damage import MIB, node  # noqa: E402
-
 import spikesim as ss  # noqa: E402
+from spikesim.errors import FormatError  # noqa: E402
+from test_nir_damage import MIB, node  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption"),
@@ -64,7 +65,7 @@ def graph(
         root = file.create_group("node")
         root["type"] = "NIRGraph"
         names = ["input", *nodes, "output"]
-        edges = list(zip(names[:-1], names[1:], strict=True))
+        edges = list(itertools.pairwise(names))
         root.create_dataset("edges", data=edges, dtype=h5py.string_dtype())
         group = root.create_group("nodes")
         node(group, "input", "Input", shape=np.array(shape))
@@ -159,3 +160,74 @@ def test_an_own_file_whose_shape_was_made_large_takes_no_memory(
     said, mib = taken(path, small)
     assert "differs from what the metadata says" in said
     assert mib < MIB
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("LI", "r"), ("LIF", "r"), ("LIF", "v_reset"), ("CubaLI", "r"), ("CubaLIF", "w_in")],
+)
+def test_an_empty_parameter_is_no_missing_one(kind: str, field: str, tmp_path: Path) -> None:
+    names = ("tau_syn", "tau_mem", "r", "v_leak") if "Cuba" in kind else ("tau", "r", "v_leak")
+    fields = {name: np.ones(2) for name in names}
+    if kind.endswith("LIF"):
+        fields |= {"v_threshold": 2 * np.ones(2)}
+    graph(tmp_path / "x.nir", {"a": (kind, fields)}, (2,))
+    assert ss.load(tmp_path / "x.nir").node("a")
+    with h5py.File(tmp_path / "x.nir", "r+") as file:
+        if field in fields:
+            del file[f"node/nodes/a/{field}"]
+        file[f"node/nodes/a/{field}"] = h5py.Empty("f8")
+    with pytest.raises(FormatError, match=f"nodes/a/{field} is no array of numbers, expected one"):
+        ss.load(tmp_path / "x.nir")
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_a_bias_that_another_program_wrote_counts(kind: str, tmp_path: Path) -> None:
+    """Weights and biases are NIR's own; a convolution without a bias has zeros there."""
+    net = ss.Network((2, 3, 3) if kind == "conv" else (3,))
+    conv = ss.ops.Conv2d(np.ones((2, 2, 1, 1), "f4"), None)
+    net.add(conv if kind == "conv" else ss.ops.Linear(np.ones((2, 3), "f4"), np.zeros(2)), "w")
+    net.add(ss.ops.IF(v_threshold=1.0), "if")
+    path = tmp_path / "own.nir"
+    net.save(path)
+    before: Any = ss.load(path).node("w").op
+    assert before == net.node("w").op
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/w/bias"][...] = [0.25, -1.5]
+    after: Any = ss.load(path).node("w").op
+    np.testing.assert_array_equal(after.bias, [0.25, -1.5])
+
+
+def nested(path: Path, inner: tuple[int, ...], outer: tuple[int, ...]) -> Path:
+    with h5py.File(graph(path, {"g": lif(2)}, (2,)), "r+") as file:
+        nodes = file["node/nodes"]
+        del nodes["g"]
+        deep = graph(path.with_suffix(".inner"), {"a": lif(2)}, (2,))
+        with h5py.File(deep) as other:
+            other.copy("node", nodes, "g")
+        for end, shape in (("input", inner), ("output", outer)):
+            del nodes[f"g/nodes/{end}/shape"]
+            nodes[f"g/nodes/{end}/shape"] = np.array(shape)
+    return path
+
+
+def test_shapes_of_nested_graphs_are_held_against_what_comes_in(tmp_path: Path) -> None:
+    assert ss.load(nested(tmp_path / "good.nir", (2,), (2,))).node("g.a").shape == (2,)
+    for name, ends, wrong in (
+        ("in", ((3,), (2,)), r"'g.input' has shape \[3\], expected \[2\] as 'input' before it"),
+        ("out", ((2,), (1, 2)), r"'g.output' has shape \[1, 2\], expected \[2\] as 'g.a'"),
+    ):
+        with pytest.raises(FormatError, match=wrong):
+            ss.load(nested(tmp_path / f"{name}.nir", *ends))
+
+
+def test_inputs_and_outputs_that_feed_each_other_alone_are_refused(tmp_path: Path) -> None:
+    path = nested(tmp_path / "ring.nir", (2,), (2,))
+    with h5py.File(path, "r+") as file:
+        del file["node/edges"], file["node/nodes/g/edges"], file["node/nodes/g/nodes/a"]
+        file["node/nodes/g/edges"] = [(b"input", b"output")]
+        node(file["node/nodes"], "b", "Scale", scale=np.ones(2))
+        edges = [(b"input", b"b"), (b"b", b"output"), (b"g", b"g"), (b"g", b"b")]
+        file["node/edges"] = edges
+    with pytest.raises(FormatError, match="feeds itself through nothing"):
+        ss.load(path)

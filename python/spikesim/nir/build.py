@@ -95,7 +95,34 @@ class Builder:
             src, dst = edges[i]
             net.connect(self.names[src], self.names[dst], delay)
         self._end(net, [edges[i][0] for i in into[flat.output]])
+        self._inner(net)
         return net
+
+    def _inner(self, net: Network) -> None:
+        """Holds the shapes of nested graphs' inputs and outputs against what comes in."""
+        found = {name: net.node(ours).shape for name, ours in self.names.items()}
+        out: dict[str, list[str]] = {}
+        for src, dst in self.flat.into_inner:
+            out.setdefault(src, []).append(dst)
+        todo = list(found)
+        while todo:
+            src = todo.pop()
+            shape = found[src]
+            for dst in out.get(src, ()):
+                said = self.flat.inner[dst]
+                if said not in (shape, self.stray + shape):
+                    raise self.flat.wrong(
+                        f"node {dst!r} has shape {list(said)}, expected {list(shape)} as {src!r} "
+                        "before it"
+                    )
+                if dst not in found:
+                    found[dst] = shape
+                    todo.append(dst)
+        for name in self.flat.inner:
+            if name not in found:
+                raise self.flat.wrong(
+                    f"node {name!r} feeds itself through nothing, expected a node between"
+                )
 
     def _start(self) -> Network:
         shape = self.flat.input_shape

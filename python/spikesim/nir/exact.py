@@ -156,7 +156,7 @@ def _edge(edge: Any) -> tuple[str, str, int]:
 def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
     """A node's arrays: weights from NIR's fields, all else from its metadata.
 
-    Of a layer only what the entry says it has: more would not fit the graph.
+    Of a layer only what the entry says it has, and a bias that somebody has written since.
     """
     nir = spec.pop("nir", None)
     if nir is None:
@@ -166,8 +166,12 @@ def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
         raise _Wrong(f"names a node {nir!r}, expected one of the graph's")
     if part.type in ("Linear", "Affine", "Conv1d", "Conv2d"):
         arrays = {"weight": part.weights("weight")}
-        if spec.pop("bias", None) is True and "bias" in part.fields:
-            arrays["bias"] = part.weights("bias")
+        said = spec.pop("bias", None) is True
+        if "bias" in part.fields:
+            bias = part.weights("bias")
+            # A convolution without one has zeros there; weights are NIR's own, so others count.
+            if said or bias.any():
+                arrays["bias"] = bias
         if spec.pop("delay", None) is True:
             arrays["delay"] = _held(part, "delay")
         return arrays
@@ -186,7 +190,7 @@ def _compare(flat: Flat, net: Network) -> None:
     """Whether the graph is still the one that this network would be written as."""
     form = Form(net)
     changed = "differs from what the metadata says; remove it to read NIR's words alone"
-    if flat.edges != form.edges:
+    if flat.edges != form.edges or flat.inner:
         raise flat.wrong(f"the list of edges {changed}")
     names = set(flat.nodes)
     for node in form.nodes(weights=False):

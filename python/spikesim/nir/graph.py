@@ -107,6 +107,8 @@ class Flat:
         edges: (source, target); the input is `input`, the output `output`.
         input: Name of the input node.
         output: Name of the output node.
+        inner: Inputs and outputs of nested graphs, which are gone: full name -> shape.
+        into_inner: The edges into them, (source, name of an input or output).
     """
 
     nodes: dict[str, Part]
@@ -117,6 +119,8 @@ class Flat:
     output_shape: tuple[int, ...]
     metadata: Group
     path: str
+    inner: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    into_inner: list[tuple[str, str]] = field(default_factory=list)
 
     def wrong(self, problem: str) -> FormatError:
         """An error about the whole graph."""
@@ -284,7 +288,10 @@ def read(tree: Tree) -> Flat:
     shapes = {
         part.name: part.lengths("shape") for kind in reader.ends for part in reader.ends[kind]
     }
-    return Flat(reader.nodes, edges, start, end, shapes[start], shapes[end], metadata, tree.path)
+    inner = {name: shapes[name] for name in nested}
+    into_inner = [edge for edge in reader.edges if edge[1] in nested]
+    ends = shapes[start], shapes[end]
+    return Flat(reader.nodes, edges, start, end, *ends, metadata, tree.path, inner, into_inner)
 
 
 def _without(reader: _Reader, nested: set[str]) -> list[tuple[str, str]]:

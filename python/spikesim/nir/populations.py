@@ -131,7 +131,7 @@ class Population:
         return {"nir": kind}
 
     def _value(self, name: str, default: float | None = None) -> Floats:
-        if default is not None and not self.part.has(name):
+        if default is not None and name not in self.part.fields:
             return np.array(default)
         # torch lines a vector up with the last axis, whatever that is.
         torchlike = self.choices.profile in ("snntorch", "norse", "sinabs")
@@ -203,13 +203,17 @@ class Population:
         tau = self._value(tau_name)
         if (tau <= 0).any():
             raise self.part.wrong(f"{tau_name} is {tau.min():g}, expected above 0")
-        r = self._value(r_name, 1.0)
+        r = self._value(r_name, 1.0 if synapse else None)
         dt, method = self.choices.dt, self.choices.get("integration")
         tau = self.choices.seconds(tau, f"{tau_name} of node {self.part.name!r}")
         if method == "exponential":
             return np.exp(-dt / tau), r
         if method == "exact":
             return np.exp(-dt / tau), -np.expm1(-dt / tau) * r
+        if self.choices.profile == "snntorch":
+            exact = self._snntorch(tau_name, r_name, dt)
+            alpha, gain = (1 - dt / tau, r * (dt / tau)) if exact is None else exact
+            return np.maximum(alpha, 0.0), gain  # as its cells do at every call
         if (2 * tau < dt).any():
             self.unsettled(
                 f"{self.part.name}: {tau_name} is {tau.min():g}, less than half a step of "
@@ -218,10 +222,6 @@ class Population:
             )
         if self.choices.profile == "norse" and synapse:
             return 1 - dt / tau, r  # its synapse adds its input as it is
-        if self.choices.profile == "snntorch":
-            exact = self._snntorch(tau_name, r_name, dt)
-            if exact is not None:
-                return exact
         return 1 - dt / tau, r * (dt / tau)
 
     def _snntorch(self, tau_name: str, r_name: str, dt: float) -> tuple[Any, Any] | None:
