@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 h5py = pytest.importorskip("h5py")
 
 import spikesim as ss  # noqa: E402
-from spikesim.errors import FormatError  # noqa: E402
-from test_nir_damage import MIB, node  # noqa: E402
+from spikesim.errors import FormatError, InputError  # noqa: E402
+from test_nir_damage import MIB, SECONDS, node  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::spikesim.nir.NirAssumption"),
@@ -231,3 +232,146 @@ def test_inputs_and_outputs_that_feed_each_other_alone_are_refused(tmp_path: Pat
         file["node/edges"] = edges
     with pytest.raises(FormatError, match="feeds itself through nothing"):
         ss.load(path)
+
+
+def test_a_step_of_the_metadata_and_one_given_may_not_differ(tmp_path: Path) -> None:
+    path = graph(tmp_path / "x.nir", {"a": lif(2)}, (2,))
+    with h5py.File(path, "r+") as file:
+        file["node/metadata/dt"] = np.array([1e-3])
+    assert ss.load(path).dt == 1e-3
+    assert ss.load(path, nir=ss.NirOptions(dt=1e-3)).dt == 1e-3
+    with pytest.raises(
+        InputError, match=r"nir says dt=0\.002 for a file whose metadata says 0\.001"
+    ):
+        ss.load(path, nir=ss.NirOptions(dt=2e-3))
+    wrong: tuple[Any, ...] = (np.ones(2), "soon", h5py.Empty("f8"), -1.0, np.zeros((1, 0)))
+    for value in wrong:
+        with h5py.File(path, "r+") as file:
+            del file["node/metadata/dt"]
+            file["node/metadata/dt"] = value
+        with pytest.raises(FormatError, match=r"metadata.*dt is"):
+            ss.load(path)
+
+
+@pytest.mark.parametrize("value", [10**400, np.array([1.0, 2.0]), np.ones((1, 0)), 1j])
+@pytest.mark.parametrize("name", ["dt", "v0", "spike_amplitude"])
+def test_options_that_are_no_numbers(name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"nir: {name} is .*, expected a number"):
+        ss.NirOptions(**{name: value})
+
+
+def shared(path: Path) -> None:
+    """60 layers with one weight of 4 MiB."""
+    weight = np.random.default_rng(0).normal(0, 1, (1024, 1024)).astype("f4")
+    graph(path, {f"n{i}": ("Linear", {"weight": np.ones((1, 1))}) for i in range(60)}, (1024,))
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/n0/weight2"] = weight
+        for i in range(60):
+            del file[f"node/nodes/n{i}/weight"]
+            file[f"node/nodes/n{i}/weight"] = file["node/nodes/n0/weight2"]
+        del file["node/nodes/n0/weight2"]
+
+
+def scalars(path: Path) -> None:
+    graph(path, {"a": lif(2)}, (2,))
+    with h5py.File(path, "r+") as file:
+        for i in range(16_000):
+            file[f"node/metadata/{i}"] = i
+
+
+def links(path: Path) -> None:
+    graph(path, {f"n{i}": ("Scale", {"scale": np.ones(2)}) for i in range(4)}, (2,))
+    with h5py.File(path, "r+") as file:
+        file["node/nodes/n0/metadata/0"] = 1
+        for i in range(4):
+            for j in range(16_000):
+                file[f"node/nodes/n{i}/more{j}"] = file["node/nodes/n0/metadata/0"]
+
+
+def text(where: str, size: int, **more: Any) -> Any:
+    def make(path: Path) -> None:
+        graph(path, {"a": lif(2)}, (2,))
+        with h5py.File(path, "r+") as file:
+            if where in file:
+                del file[where]
+            if where == "node/edges":
+                file[where] = [["x" * size, "y"]]
+            elif where.endswith("/"):
+                file[where + "x" * size] = 1.0
+            else:
+                file[where] = "{" * size
+
+    return make
+
+
+BOMBS: dict[str, tuple[Any, str]] = {
+    "datasets linked twice": (shared, "weight is linked twice"),
+    "many metadata entries": (scalars, "has 16000 entries, expected at most 512"),
+    "many hard links": (links, "is linked twice"),
+    "long type": (text("node/nodes/a/type", 64 << 20), "has a string of 67108864 bytes"),
+    "long metadata": (text("node/metadata/spikesim", 64 << 20), "has a string of 67108864 bytes"),
+    "many objects": (text("node/metadata/spikesim", 8 << 20), "has more than 262144 lists"),
+    "long name in an edge": (text("node/edges", 4 << 20), "has a string of 4194304 bytes"),
+    "long name of a field": (text("node/nodes/a/", 60_000), "name of 60000 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_files_that_ask_for_much_are_refused_soon(name: str, tmp_path: Path, small: Path) -> None:
+    path = tmp_path / "bomb.nir"
+    BOMBS[name][0](path)
+    seconds = []
+    for _ in range(3):
+        before = time.process_time()
+        with pytest.raises(FormatError, match=BOMBS[name][1]) as error:
+            ss.load(path)
+        seconds.append(time.process_time() - before)
+    assert len(str(error.value)) < 1000
+    assert min(seconds) < SECONDS
+    said, mib = taken(path, small)
+    assert said == str(error.value)
+    assert mib < MIB
+
+
+def test_long_metadata_that_nobody_needs_is_not_read(tmp_path: Path, small: Path) -> None:
+    path = tmp_path / "long.nir"
+    text("node/metadata/history", 64 << 20)(path)
+    said, mib = taken(path, small)
+    assert said == "loaded"
+    assert mib < MIB
+    with h5py.File(path, "r+") as file:
+        for i in range(1000):
+            file[f"node/nodes/a/metadata/{i}"] = i
+    assert ss.load(path).node("a")
+
+
+def test_constant_parameters_of_large_layers_are_no_bomb(tmp_path: Path, small: Path) -> None:
+    """Exporters write each parameter once an element, and gzip makes nothing of it."""
+    shape = (8, 256, 256)
+    weight = np.ones((8, 8, 3, 3), "f4")
+    conv = {
+        "weight": weight, "bias": np.zeros(8, "f4"), "stride": 1, "padding": 1, "dilation": 1,
+        "groups": 1,
+    }  # fmt: skip
+    chain: dict[str, Any] = {}
+    for i in range(3):
+        chain |= {f"conv{i}": ("Conv2d", conv), f"lif{i}": lif(shape, v_reset=np.zeros(shape))}
+    chain["wait"] = ("Delay", {"delay": np.full(shape, 2e-4)})
+    path = graph(tmp_path / "large.nir", chain, shape)
+    said, mib = taken(path, small)
+    assert said == "loaded"
+    assert mib < MIB
+    op: Any = ss.load(path).node("lif2").op
+    assert op.alpha_mem.shape == ()
+
+
+def test_compressed_parameters_that_differ_are_counted(tmp_path: Path, small: Path) -> None:
+    """Ramps that gzip makes little of: each is small enough, all of them are not."""
+    shape = (8, 256, 256)
+    ramp = np.ones(shape)
+    ramp[:, 0, 0] = 2
+    chain: dict[str, Any] = {f"n{i}": ("Scale", {"scale": ramp}) for i in range(12)}
+    said, mib = taken(graph(tmp_path / "bad.nir", chain, shape), small)
+    assert "would unpack to" in said
+    assert "that differ" in said
+    assert mib < MIB

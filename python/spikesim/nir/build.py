@@ -10,7 +10,7 @@ import numpy as np
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 from spikesim.nir import cycles
-from spikesim.nir.graph import POPULATIONS, Flat, Part
+from spikesim.nir.graph import MAX_TEXT, POPULATIONS, Flat, Part
 from spikesim.nir.options import Choices
 from spikesim.nir.populations import Population, by_channel, fitted
 from spikesim.ops import (
@@ -292,7 +292,7 @@ class Builder:
 
     def _padding(self, part: Part, axes: int) -> Any:
         if part.fields["padding"].kind == "S":
-            return part.fields["padding"].text()
+            return part.fields["padding"].text(MAX_TEXT)
         return self._per_axis(part, "padding", axes)
 
     def _pool(self, part: Part) -> dict[str, Any]:
@@ -322,7 +322,10 @@ class Builder:
 
     def _steps(self, part: Part) -> Any:
         """Delays in whole steps."""
-        seconds = part.numbers("delay")
+        every = part.numbers("delay")
+        same = every.size > 1 and not any(every.strides)
+        # One value many times takes the memory of one.
+        seconds = np.array(every.flat[0]) if same else every
         if seconds.size == 0 or (seconds < 0).any():
             raise part.wrong("delay is empty or negative, expected times of at least 0")
         exact = seconds / self.choices.dt
@@ -331,4 +334,4 @@ class Builder:
             raise part.wrong(f"delay is {steps.max():g} steps, expected at most {MOST_DELAY}")
         if (np.abs(exact - steps) > 1e-3).any():
             self.choices.note(f"delay of {part.name}", "rounded to whole steps")
-        return steps
+        return np.broadcast_to(steps, every.shape) if same else steps
