@@ -74,7 +74,7 @@ def _load(tree: Tree, options: NirOptions) -> Network:
         net.validate()
     net.meta = {"source": {"format": "nir", **_version(tree)}, "nir": _account(builder, kept)}
     if choices.assumed:
-        _warn(tree.path, choices)
+        _warn(tree.path, choices, net.readout)
     return net
 
 
@@ -90,10 +90,12 @@ def _account(builder: Builder, kept: dict[str, Any]) -> dict[str, Any]:
     return account
 
 
-def _warn(path: str, choices: Choices) -> None:
+def _warn(path: str, choices: Choices, readout: str) -> None:
     taken = ", ".join(f"{name}={json.dumps(value)}" for name, value in choices.assumed.items())
     if choices.assumed.get("tau") == "dt*tau":
         taken += " (Norse 1.1.0 writes dt·τ for a time constant τ, which is undone)"
+    if "readout" not in choices.given:
+        taken += f'; readout is "{readout}"'
     text = (
         f'{path}: does not say everything; profile "{choices.profile}" assumes {taken}; '
         "say otherwise with nir=NirOptions(...)"

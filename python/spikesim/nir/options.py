@@ -293,6 +293,11 @@ class Choices:
         value = self.used.get("dt", self._said.get("dt", self._given.get("dt")))
         return None if value is None else float(value)
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the user said."""
+        return dict(self._given)
+
     def note(self, name: str, value: Any) -> None:
         """Something else that was assumed."""
         self._assumed[name] = value
