@@ -183,7 +183,7 @@ def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
         if "bias" in part.fields:
             bias = part.weights("bias")
             # A convolution without one has zeros there; weights are NIR's own, so others count.
-            if said or bias.any():
+            if said or (part.type != "Affine" and bias.any()):
                 arrays["bias"] = bias
         if spec.pop("delay", None) is True:
             arrays["delay"] = _held(part, part.metadata, "delay")
