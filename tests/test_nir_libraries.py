@@ -192,6 +192,26 @@ def test_snntorch_default_network_needs_one_word(folder: Path) -> None:
     assert_equal(net, x, run_library(model, x))
 
 
+@pytest.mark.parametrize("cell", ["Leaky", "Synaptic"])
+def test_snntorch_clamps_a_decay_below_0(cell: str, folder: Path) -> None:
+    """Its cells take a β below 0 for 0; in a file that is a time constant of less than a step."""
+    snn = pytest.importorskip("snntorch")
+    rng = np.random.default_rng(5)
+    decays = [torch.tensor([-0.25, 0.5, -2.0, -0.3]) for _ in range(1 + (cell == "Synaptic"))]
+    made = getattr(snn, cell)(
+        *decays, threshold=torch.full((4,), 0.5), init_hidden=True, reset_mechanism="zero"
+    )
+    model = nn.Sequential(nn.Linear(IN, 4), made)
+    for parameter in model[0].parameters():
+        values = rng.integers(-128, 256, tuple(parameter.shape)) / 256
+        parameter.data = torch.from_numpy(values.astype(np.float32))
+    with torch.no_grad():
+        path = snntorch_file(model, (IN,), folder / "clamped.nir")
+    net = ss.load(path, nir=snntorch_options("zero", True))
+    x = (rng.random((T, N, IN)) < 0.5).astype(np.float32)
+    assert_equal(net, x, run_library(model, x))
+
+
 # SpikingJelly
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 from spikesim.nir import cycles
-from spikesim.nir.graph import POPULATIONS, Flat, Part
+from spikesim.nir.graph import MAX_TEXT, POPULATIONS, Flat, Part
 from spikesim.nir.options import Choices
-from spikesim.nir.populations import Population, fitted
+from spikesim.nir.populations import Population, by_channel, fitted
 from spikesim.ops import (
     Add,
     AvgPool2d,
@@ -95,7 +95,34 @@ class Builder:
             src, dst = edges[i]
             net.connect(self.names[src], self.names[dst], delay)
         self._end(net, [edges[i][0] for i in into[flat.output]])
+        self._inner(net)
         return net
+
+    def _inner(self, net: Network) -> None:
+        """Holds the shapes of nested graphs' inputs and outputs against what comes in."""
+        found = {name: net.node(ours).shape for name, ours in self.names.items()}
+        out: dict[str, list[str]] = {}
+        for src, dst in self.flat.into_inner:
+            out.setdefault(src, []).append(dst)
+        todo = list(found)
+        while todo:
+            src = todo.pop()
+            shape = found[src]
+            for dst in out.get(src, ()):
+                said = self.flat.inner[dst]
+                if said not in (shape, self.stray + shape):
+                    raise self.flat.wrong(
+                        f"node {dst!r} has shape {list(said)}, expected {list(shape)} as {src!r} "
+                        "before it"
+                    )
+                if dst not in found:
+                    found[dst] = shape
+                    todo.append(dst)
+        for name in self.flat.inner:
+            if name not in found:
+                raise self.flat.wrong(
+                    f"node {name!r} feeds itself through nothing, expected a node between"
+                )
 
     def _start(self) -> Network:
         shape = self.flat.input_shape
@@ -228,7 +255,7 @@ class Builder:
     _linear = _affine
 
     def _scale(self, part: Part, shape: tuple[int, ...]) -> Op:
-        return Scale(fitted(part, "scale", part.numbers("scale"), shape))
+        return Scale(by_channel(fitted(part, "scale", part.numbers("scale"), shape)))
 
     def _conv1d(self, part: Part, shape: tuple[int, ...]) -> Op:
         self._spatial(part, shape)
@@ -265,7 +292,7 @@ class Builder:
 
     def _padding(self, part: Part, axes: int) -> Any:
         if part.fields["padding"].kind == "S":
-            return part.fields["padding"].text()
+            return part.fields["padding"].text(MAX_TEXT)
         return self._per_axis(part, "padding", axes)
 
     def _pool(self, part: Part) -> dict[str, Any]:
@@ -291,11 +318,14 @@ class Builder:
         return Flatten(self._per_axis(part, "start_dim", 1), self._per_axis(part, "end_dim", 1))
 
     def _delay(self, part: Part, shape: tuple[int, ...]) -> Op:
-        return Delay(fitted(part, "delay", self.waits[part.name], shape))
+        return Delay(by_channel(fitted(part, "delay", self.waits[part.name], shape)))
 
     def _steps(self, part: Part) -> Any:
         """Delays in whole steps."""
-        seconds = part.numbers("delay")
+        every = part.numbers("delay")
+        same = every.size > 1 and not any(every.strides)
+        # One value many times takes the memory of one.
+        seconds = np.array(every.flat[0]) if same else every
         if seconds.size == 0 or (seconds < 0).any():
             raise part.wrong("delay is empty or negative, expected times of at least 0")
         exact = seconds / self.choices.dt
@@ -304,4 +334,4 @@ class Builder:
             raise part.wrong(f"delay is {steps.max():g} steps, expected at most {MOST_DELAY}")
         if (np.abs(exact - steps) > 1e-3).any():
             self.choices.note(f"delay of {part.name}", "rounded to whole steps")
-        return steps
+        return np.broadcast_to(steps, every.shape) if same else steps

@@ -14,15 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.errors import UnsupportedError
 from spikesim.network import Network
 from spikesim.nir.form import LAYERS, Form, NirNode
 from spikesim.nir.graph import Flat, Part
-from spikesim.nir.hdf5 import Dataset
+from spikesim.nir.hdf5 import Dataset, Group
 from spikesim.ops import Neuron
 
 KEY = "spikesim"
 FORMAT = 1
-MAX_TEXT = 64 << 20
+MAX_TEXT = 8 << 20
+"""Longest entry, in bytes: 512 to each of as many nodes as there may be."""
+MAX_PARTS = 1 << 18
+"""Most lists and objects in it: Python takes much more memory for one than JSON does."""
 _KEYS = {"format", "nodes", "edges", "output", "readout", "dt", "meta"}
 
 
@@ -35,7 +39,7 @@ def text(net: Network, form: Form) -> str:
             entry["bias"] = "bias" in node.array_shapes
             entry["delay"] = "delay" in node.array_shapes
         nodes.append(entry)
-    return json.dumps(
+    said = json.dumps(
         {
             "format": FORMAT,
             "nodes": nodes,
@@ -48,6 +52,12 @@ def text(net: Network, form: Form) -> str:
         },
         allow_nan=False,
     )
+    if len(said) > MAX_TEXT or said.count("[") + said.count("{") > MAX_PARTS:
+        raise UnsupportedError(
+            f"the network's description has {len(said)} bytes, expected at most {MAX_TEXT} and "
+            f"{MAX_PARTS} lists and objects in a NIR file; use a .spikesim bundle"
+        )
+    return said
 
 
 def _default_readout(net: Network) -> str:
@@ -79,7 +89,10 @@ def _parse(flat: Flat) -> dict[str, Any]:
     if isinstance(entry, dict) or entry.shape != () or entry.kind != "S":
         raise _Wrong("is no text, expected some")
     try:
-        said = json.loads(entry.text())
+        text = entry.text(MAX_TEXT)
+        if text.count("[") + text.count("{") > MAX_PARTS:
+            raise _Wrong(f"has more than {MAX_PARTS} lists and objects, expected fewer")
+        said = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _Wrong(f"is no JSON ({error}), expected some") from error
     if not isinstance(said, dict) or said.get("format") != FORMAT:
@@ -156,7 +169,7 @@ def _edge(edge: Any) -> tuple[str, str, int]:
 def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
     """A node's arrays: weights from NIR's fields, all else from its metadata.
 
-    Of a layer only what the entry says it has: more would not fit the graph.
+    Of a layer only what the entry says it has, and a bias that somebody has written since.
     """
     nir = spec.pop("nir", None)
     if nir is None:
@@ -166,17 +179,22 @@ def _arrays(flat: Flat, spec: dict[str, Any]) -> dict[str, Any]:
         raise _Wrong(f"names a node {nir!r}, expected one of the graph's")
     if part.type in ("Linear", "Affine", "Conv1d", "Conv2d"):
         arrays = {"weight": part.weights("weight")}
-        if spec.pop("bias", None) is True and "bias" in part.fields:
-            arrays["bias"] = part.weights("bias")
+        said = spec.pop("bias", None) is True
+        if "bias" in part.fields:
+            bias = part.weights("bias")
+            # A convolution without one has zeros there; weights are NIR's own, so others count.
+            if said or (part.type != "Affine" and bias.any()):
+                arrays["bias"] = bias
         if spec.pop("delay", None) is True:
-            arrays["delay"] = _held(part, "delay")
+            arrays["delay"] = _held(part, part.metadata, "delay")
         return arrays
-    return {name: _held(part, name) for name in part.metadata}
+    held = part.metadata
+    return {name: _held(part, held, name) for name in held}
 
 
-def _held(part: Part, name: str) -> NDArray[np.float32]:
+def _held(part: Part, held: Group, name: str) -> NDArray[np.float32]:
     """An array of a node's metadata."""
-    data = part.metadata.get(name)
+    data = held.get(name)
     if not isinstance(data, Dataset) or data.kind != "f":
         raise _Wrong(f"of node {part.name!r} has {name!r} as no array of numbers, expected one")
     return data.array(np.float32)
@@ -186,7 +204,7 @@ def _compare(flat: Flat, net: Network) -> None:
     """Whether the graph is still the one that this network would be written as."""
     form = Form(net)
     changed = "differs from what the metadata says; remove it to read NIR's words alone"
-    if flat.edges != form.edges:
+    if flat.edges != form.edges or flat.inner:
         raise flat.wrong(f"the list of edges {changed}")
     names = set(flat.nodes)
     for node in form.nodes(weights=False):
@@ -212,8 +230,10 @@ def _same(part: Part, node: NirNode) -> bool:
     for name, value in node.fields.items():
         data = part.fields[name]
         if isinstance(value, str):
-            if data.kind != "S" or data.text() != value:
+            if data.kind != "S" or data.text(64) != value:
                 return False
-        elif data.kind == "S" or not np.array_equal(data.array(np.float64), np.asarray(value)):
+        elif data.kind == "S" or data.shape != np.shape(value):
+            return False  # before anything is read: an entry can ask for shapes that are not there
+        elif not np.array_equal(data.array(np.float64, kept=False), np.asarray(value)):
             return False
     return True

@@ -28,7 +28,8 @@ class NirNode:
     Attributes:
         name: Its name in the file.
         type: Its NIR type.
-        fields: Its arrays and texts; weights are left out where they were not asked for.
+        fields: Its arrays and texts; weights are left out where they were not asked for. Arrays
+            are as large as in the file, but take no memory where they repeat themselves.
         exact: float32 arrays that NIR's fields do not hold exactly.
     """
 
@@ -169,7 +170,7 @@ class Form:
                 yield self._node(node, weights)
         for name, src, delay in self.delays:
             shape = self._nodes[src].shape
-            yield NirNode(name, "Delay", {"delay": np.full(shape, delay * self.dt)})
+            yield NirNode(name, "Delay", {"delay": np.broadcast_to(delay * self.dt, shape)})
         yield NirNode(self.names[""], "Output", {"shape": _ints(self.net.output_shape)})
 
     def _node(self, node: Node, weights: bool) -> NirNode:
@@ -182,17 +183,17 @@ class Form:
             return made
         if kind == "scale":
             scale: NDArray[np.float32] = node.op.scale  # type: ignore[attr-defined]
-            full = np.ascontiguousarray(np.broadcast_to(aligned(scale, shape), shape))
+            full: NDArray[Any] = np.broadcast_to(aligned(scale, shape), shape)
             return NirNode(name, "Scale", {"scale": full}, {"scale": scale})
         if kind == "batch_norm":
             factor = np.broadcast_to(aligned(_norm(node)[0], shape), shape)
             exact = node.op.arrays()
-            return NirNode(name, "Scale", {"scale": np.ascontiguousarray(factor)}, exact)
+            return NirNode(name, "Scale", {"scale": factor}, exact)
         if kind == "add":
-            return NirNode(name, "Scale", {"scale": np.ones(shape, np.float32)})
+            return NirNode(name, "Scale", {"scale": np.broadcast_to(np.float32(1), shape)})
         if kind == "delay":
             steps: NDArray[np.float32] = node.op.delay  # type: ignore[attr-defined]
-            full = np.broadcast_to(aligned(steps, shape), shape) * np.float64(self.dt)
+            full = np.broadcast_to(aligned(steps, shape) * np.float64(self.dt), shape)
             return NirNode(name, "Delay", {"delay": full}, {"delay": steps})
         if kind == "flatten":
             op: Any = node.op
@@ -360,37 +361,40 @@ def population(op: Neuron, shape: tuple[int, ...], dt: float) -> NirNode:
     (resets by subtraction, late ones, …) is in `exact` and the node's written form alone.
     """
 
+    def fit(values: Any) -> NDArray[np.float64]:
+        return aligned(np.asarray(values, np.float64), shape)
+
     def full(values: Any) -> NDArray[np.float64]:
-        return np.ascontiguousarray(
-            np.broadcast_to(aligned(np.asarray(values, np.float64), shape), shape)
-        )
+        return np.broadcast_to(values, shape)
 
     def decay(alpha: Any, factor: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        rest = 1.0 - full(alpha)
-        rest[rest == 0] = 1 / FOREVER
-        return dt / rest, full(factor) / rest
+        rest = 1.0 - fit(alpha)
+        rest = np.where(rest == 0, 1 / FOREVER, rest)
+        return full(dt / rest), full(fit(factor) / rest)
 
     exact = op.arrays()
     spiking, plain = op.spikes != "none", bool((op.alpha_mem == 1).all())
     silent = bool((op.alpha_mem == 0).all() and (op.v_leak == 0).all())
     if spiking and silent and op.synapse == "none" and op.reset == "none" and (op.gain > 0).all():
-        return NirNode("", "Threshold", {"threshold": full(op.v_threshold) / full(op.gain)}, exact)
+        return NirNode(
+            "", "Threshold", {"threshold": full(fit(op.v_threshold) / fit(op.gain))}, exact
+        )
     fields: dict[str, Any] = {}
     if op.synapse == "none" and plain:
         kind = "IF" if spiking else "I"
-        fields["r"] = full(op.gain) / dt
+        fields["r"] = full(fit(op.gain) / dt)
     else:
         cuba = op.synapse != "none"
         kind = ("Cuba" if cuba else "") + ("LIF" if spiking else "LI")
         fields["tau_mem" if cuba else "tau"], fields["r"] = decay(op.alpha_mem, op.gain)
-        fields["v_leak"] = full(op.v_leak)
+        fields["v_leak"] = full(fit(op.v_leak))
         if cuba:
             assert op.alpha_syn is not None
             assert op.w_in is not None
             # i = a·(i + w·x) is i = a·i + (a·w)·x.
-            after = full(op.alpha_syn) if op.synapse == "decay_after" else 1.0
-            fields["tau_syn"], fields["w_in"] = decay(op.alpha_syn, full(op.w_in) * after)
+            after = fit(op.alpha_syn) if op.synapse == "decay_after" else 1.0
+            fields["tau_syn"], fields["w_in"] = decay(op.alpha_syn, fit(op.w_in) * after)
     if spiking:
-        fields["v_threshold"] = full(op.v_threshold)
-        fields["v_reset"] = full(op.v_reset if op.reset == "to_value" else 0.0)
+        fields["v_threshold"] = full(fit(op.v_threshold))
+        fields["v_reset"] = full(fit(op.v_reset if op.reset == "to_value" else 0.0))
     return NirNode("", kind, fields, exact)

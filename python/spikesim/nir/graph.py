@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import FormatError, UnsupportedError
-from spikesim.nir.hdf5 import Dataset, Group, Tree
+from spikesim.nir.hdf5 import Dataset, Group, Later, Tree
 
 MAX_NODES = 16_384
 MAX_EDGES = 65_536
@@ -49,14 +49,19 @@ class Part:
         name: Its name, with those of the graphs around it: `outer.inner`.
         type: Its NIR type.
         fields: Its arrays and texts.
-        metadata: Its metadata, whatever it is.
+        later: Its metadata, whatever it is, not walked.
     """
 
     name: str
     type: str
     fields: dict[str, Dataset]
     tree: Tree
-    metadata: Group = field(default_factory=dict)
+    later: Later | None = None
+
+    @property
+    def metadata(self) -> Group:
+        """Its metadata, walked now: most files have none of any use."""
+        return {} if self.later is None else self.tree.walk(self.later)
 
     def wrong(self, problem: str) -> FormatError:
         """An error about this node."""
@@ -64,9 +69,14 @@ class Part:
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """A field of real numbers, none of them NaN or infinite."""
-        values = self.fields[name].array(np.float64)
+        data = self.fields[name]
+        values = data.array(np.float64, kept=False)
         if not np.isfinite(values).all():
             raise self.wrong(f"{name} has a NaN or an infinity, expected finite numbers")
+        if values.size > 1 and values.min() == values.max():
+            # Exporters write one value many times: no more than the one is kept.
+            return np.broadcast_to(values.flat[0], values.shape)
+        data.keep()
         return values
 
     def weights(self, name: str) -> NDArray[np.float32]:
@@ -107,6 +117,8 @@ class Flat:
         edges: (source, target); the input is `input`, the output `output`.
         input: Name of the input node.
         output: Name of the output node.
+        inner: Inputs and outputs of nested graphs, which are gone: full name -> shape.
+        into_inner: The edges into them, (source, name of an input or output).
     """
 
     nodes: dict[str, Part]
@@ -117,6 +129,8 @@ class Flat:
     output_shape: tuple[int, ...]
     metadata: Group
     path: str
+    inner: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    into_inner: list[tuple[str, str]] = field(default_factory=list)
 
     def wrong(self, problem: str) -> FormatError:
         """An error about the whole graph."""
@@ -197,7 +211,7 @@ class _Reader:
         kind = node.get("type") if isinstance(node, dict) else None
         if not isinstance(kind, Dataset):
             raise self.wrong(f"node {full!r} has no type, expected one")
-        return kind.text()[:MAX_TEXT]
+        return kind.text(MAX_TEXT)
 
     def _part(self, full: str, kind: str, node: Group) -> Part:
         if kind not in FIELDS:
@@ -208,16 +222,16 @@ class _Reader:
             )
         must, may = FIELDS[kind]
         self._keys(f"node {full!r} ({kind})", node, must, (*may, "metadata"))
-        metadata = node.get("metadata", {})
+        later = node.get("metadata")
         fields = {name: item for name, item in node.items() if name not in ("type", "metadata")}
-        if not isinstance(metadata, dict) or not all(
+        if not isinstance(later, Later | None) or not all(
             isinstance(f, Dataset) for f in fields.values()
         ):
             raise self.wrong(
                 f"node {full!r}: groups and arrays are in each other's place, "
                 f"expected {kind}'s fields"
             )
-        return Part(full, kind, fields, self.tree, metadata)
+        return Part(full, kind, fields, self.tree, later)
 
     def _edges(
         self,
@@ -234,7 +248,7 @@ class _Reader:
             raise self.wrong(
                 f"the graph has {len(self.edges) + shape[0]} edges, expected at most {MAX_EDGES}"
             )
-        names = edges.strings() if edges.size else []
+        names = edges.strings(MAX_TEXT) if edges.size else []
         seen: set[tuple[str, str]] = set()
         for src, dst in zip(names[::2], names[1::2], strict=True):
             for name in (src, dst):
@@ -277,14 +291,18 @@ def read(tree: Tree) -> Flat:
     nested = reader.passing - {start, end}
     edges = _without(reader, nested)
     _reachable(reader, edges, start, end)
-    metadata = root.get("metadata", {})
-    if not isinstance(metadata, dict):
+    later = root.get("metadata")
+    if not isinstance(later, Later | None):
         raise reader.wrong("metadata is an array, expected a group")
+    metadata = {} if later is None else tree.walk(later)
     # The outermost graph's ends were read last but one another's order is that of the file.
     shapes = {
         part.name: part.lengths("shape") for kind in reader.ends for part in reader.ends[kind]
     }
-    return Flat(reader.nodes, edges, start, end, shapes[start], shapes[end], metadata, tree.path)
+    inner = {name: shapes[name] for name in nested}
+    into_inner = [edge for edge in reader.edges if edge[1] in nested]
+    ends = shapes[start], shapes[end]
+    return Flat(reader.nodes, edges, start, end, *ends, metadata, tree.path, inner, into_inner)
 
 
 def _without(reader: _Reader, nested: set[str]) -> list[tuple[str, str]]:

@@ -28,15 +28,24 @@ and its metadata."""
 MAX_ENTRIES = 16_384
 """Most entries of a group: there is none with more in a graph within its limits."""
 
-MAX_OBJECTS = 1 << 19
-"""Most groups and datasets in all: 32 to each of as many nodes."""
+MAX_METADATA = 512
+"""Most entries of a metadata group and the groups in it."""
+
+MAX_OBJECTS = 1 << 18
+"""Most groups and datasets in all: 16 to each of as many nodes."""
+
+MAX_NAME = 256
+"""Longest name of a group or dataset, in bytes."""
 
 MAX_AXES = 8
 FREE_BYTES = 16 << 20
-"""What compressed data may unpack to, however small the file is."""
+"""What one compressed array, or all of them that are kept, may unpack to, however small the file
+is."""
+FREE_WORK = 512 << 20
+"""What all of them may unpack to, one after the other."""
 FREE_EACH = 1 << 20
 WHOLE_RATIO = 100
-"""How many times the size of the file all its compressed data may unpack to."""
+"""How many times the size of the file its compressed data may unpack to beyond that."""
 EACH_RATIO = 1000
 """How many times its stored size one compressed array may unpack to."""
 
@@ -116,17 +125,31 @@ class Dataset:
     _tree: Tree = field(repr=False)
     _problem: str | None = field(repr=False)
     """Why it can't be read; said when it is."""
+    longest: int = 0
+    """Bytes of its longest string."""
+    _packed: int = field(default=0, repr=False)
+    """Bytes that it unpacks to, if it is compressed."""
 
     @property
     def size(self) -> int:
         return math.prod(self.shape or ())
 
-    def array(self, dtype: DTypeLike) -> NDArray[Any]:
-        """Its numbers as `dtype`, converted by HDF5 on the way.
+    def keep(self) -> None:
+        """Counts it among what is kept of the file.
+
+        Raises:
+            FormatError: That is too much for what compressed data there is.
+        """
+        self._tree.keep(self.where, self._packed)
+
+    def array(self, dtype: DTypeLike, kept: bool = True) -> NDArray[Any]:
+        """Its numbers as `dtype`, converted by HDF5 on the way; `kept` as `keep`.
 
         Raises:
             FormatError: It holds strings or nothing, or can't be read.
         """
+        if kept:
+            self.keep()
         with self._tree.damage(self.where):
             found = self._open()
             if self.kind == "S" or self.shape is None:
@@ -138,25 +161,29 @@ class Dataset:
                 found.read(h5s.ALL, h5s.ALL, values)
             return values.astype(dtype, copy=False)
 
-    def strings(self) -> list[str]:
-        """Its strings, in C order.
+    def strings(self, most: int) -> list[str]:
+        """Its strings of at most `most` bytes, in C order.
 
         Raises:
-            FormatError: It holds something else, no UTF-8, or can't be read.
+            FormatError: It holds something else, longer ones, no UTF-8, or can't be read.
         """
         with self._tree.damage(self.where):
             found = self._open()
             if self.kind != "S" or self.shape is None:
                 raise FormatError(f"{self.where} is no text, expected some")
+            if self.longest > most:
+                raise FormatError(
+                    f"{self.where} has a string of {self.longest} bytes, expected at most {most}"
+                )
             h5py = library()
             values = np.asarray(h5py.Dataset(found)[()], dtype=object).reshape(-1).tolist()
             return [v if isinstance(v, str) else bytes(v).decode("utf-8") for v in values]
 
-    def text(self) -> str:
-        """The one string that it holds."""
+    def text(self, most: int) -> str:
+        """The one string of at most `most` bytes that it holds."""
         if self.shape != ():
             raise FormatError(f"{self._tree.path}: {self.where} is no single string, expected one")
-        return self.strings()[0]
+        return self.strings(most)[0]
 
     def _open(self) -> Any:
         """HDF5's own object; not kept, since a file may have very many."""
@@ -165,8 +192,16 @@ class Dataset:
         return self._tree.find(self.where)
 
 
+@dataclass(frozen=True)
+class Later:
+    """A metadata group that is not walked unless somebody asks for it."""
+
+    where: str
+    """Its path in the file."""
+
+
 Group = dict[str, Any]
-"""Groups as dictionaries of groups and datasets."""
+"""Groups as dictionaries of groups and datasets; metadata as `Later`."""
 
 
 class Tree:
@@ -181,13 +216,14 @@ class Tree:
         self.path = path
         self._bytes = _Bytes(file, size)
         self._objects = 0
-        self._unpacked = 0
-        self._groups: set[Any] = set()
+        self._unpacked = self._expanded = self._kept = 0
+        self._seen: set[Any] = set()
         h5py = library()
         with self.damage("the file"):
             self._file = h5py.File(self._bytes, "r")
         try:
             with self.damage("the file"):
+                self._seen.add(_address(self._file.id))
                 self.root = self._group(self._file.id, "", 0)
         except BaseException:
             self.close()
@@ -198,6 +234,31 @@ class Tree:
         from h5py import h5o
 
         return h5o.open(self._file.id, where.encode())
+
+    def walk(self, later: Later) -> Group:
+        """A metadata group."""
+        with self.damage(later.where):
+            depth = later.where.count("/") + 1
+            return self._group(self.find(later.where), later.where, depth, MAX_METADATA)
+
+    def keep(self, where: str, size: int) -> None:
+        """Counts what unpacked data is kept."""
+        self._kept += size
+        if size and self._kept > FREE_BYTES + WHOLE_RATIO * self._bytes.size:
+            raise FormatError(
+                f"{self.path}: {where} and those before it would unpack to {self._kept} bytes "
+                f"that differ, expected at most {WHOLE_RATIO} times the size of the file"
+            )
+
+    def expand(self, what: str, size: int) -> None:
+        """Counts `size` bytes that the reader makes of fewer in the file, and refuses too many."""
+        self._expanded += size
+        most = FREE_BYTES + self._bytes.size
+        if self._expanded > most:
+            raise FormatError(
+                f"{self.path}: {what} and those before it would be spread to {self._expanded} "
+                f"bytes, expected at most {most}"
+            )
 
     def close(self) -> None:
         with contextlib.suppress(*_DAMAGE):
@@ -221,24 +282,26 @@ class Tree:
                 f"{self.path}: {where} is broken ({text}), expected a whole NIR file"
             ) from error
 
-    def _group(self, group: Any, where: str, depth: int) -> Group:
+    def _group(self, group: Any, where: str, depth: int, most: int = MAX_ENTRIES) -> Group:
         from h5py import h5d, h5g, h5l, h5o
 
         if depth > MAX_DEPTH:
             raise FormatError(f"{where} nests too deep, expected at most {MAX_DEPTH} levels")
-        address = _identity(group)
-        if address in self._groups:
-            raise FormatError(f"{where} is linked twice, expected every group once")
-        self._groups.add(address)
-        self._count(group.get_num_objs(), where)
-        names: list[tuple[bytes, Any]] = []
+        n = group.get_num_objs()
+        self._count(n, where, most)
+        names: list[tuple[bytes, int, int]] = []
 
         def link(name: bytes, info: Any) -> None:
-            names.append((name, info.type))
+            names.append((name, info.type, info.u))
 
         group.links.iterate(link, info=True)
         entries: Group = {}
-        for raw, kind in names:
+        for raw, kind, address in names:
+            if len(raw) > MAX_NAME:
+                raise FormatError(
+                    f"{where or 'the file'} has a node's name of {len(raw)} bytes, expected at "
+                    f"most {MAX_NAME}"
+                )
             name = raw.decode("utf-8")
             path = f"{where}/{name}" if where else name
             if kind != h5l.TYPE_HARD:
@@ -246,21 +309,27 @@ class Tree:
                 raise FormatError(
                     f"{path} is {what.get(kind, 'an unknown kind of')} link, expected data"
                 )
+            if address in self._seen:
+                raise FormatError(f"{path} is linked twice, expected everything once")
+            self._seen.add(address)
             found = h5o.open(group, raw)
             if isinstance(found, h5g.GroupID):
-                entries[name] = self._group(found, path, depth + 1)
+                if most < MAX_ENTRIES:
+                    entries[name] = self._group(found, path, depth + 1, most - n)
+                elif name == "metadata" and depth % 2:
+                    entries[name] = Later(path)
+                else:
+                    entries[name] = self._group(found, path, depth + 1)
             elif isinstance(found, h5d.DatasetID):
                 entries[name] = self._dataset(found, path)
             else:
                 raise FormatError(f"{path} is a named type, expected data")
         return entries
 
-    def _count(self, more: int, where: str) -> None:
+    def _count(self, more: int, where: str, most: int) -> None:
         self._objects += more
-        if more > MAX_ENTRIES:
-            raise FormatError(
-                f"{where or 'the file'} has {more} entries, expected at most {MAX_ENTRIES}"
-            )
+        if more > most:
+            raise FormatError(f"{where or 'the file'} has {more} entries, expected at most {most}")
         if self._objects > MAX_OBJECTS:
             raise FormatError(
                 f"{where or 'the file'} has {self._objects} entries, expected at most {MAX_OBJECTS}"
@@ -316,18 +385,23 @@ class Tree:
                     f"most {EACH_RATIO} times"
                 )
             self._unpacked += declared
-            if self._unpacked > FREE_BYTES + WHOLE_RATIO * self._bytes.size:
+            most = WHOLE_RATIO * self._bytes.size
+            if declared > FREE_BYTES + most or self._unpacked > FREE_WORK + most:
                 raise FormatError(
                     f"{where} and those before it would unpack to {self._unpacked} bytes, "
                     f"expected at most {WHOLE_RATIO} times the size of the file"
                 )
-        if dataset.kind == "S" and found.get_type().is_variable_str():
-            self._lengths(found, dataset)
+            dataset._packed = declared
+        if dataset.kind == "S":
+            dataset.longest = itemsize
+            if found.get_type().is_variable_str():
+                self._lengths(found, dataset)
 
     def _lengths(self, found: Any, dataset: Dataset) -> None:
         """Strings stand in the file's heap, and many references may name one of them: what they
         make together is held against the size of the file, where each stands once."""
         offset, n = found.get_offset(), dataset.size
+        dataset.longest = 0
         if offset is None:
             if n * self._bytes.size > FREE_BYTES:
                 raise FormatError(
@@ -338,6 +412,7 @@ class Tree:
         raw = self._bytes.read(n * _REFERENCE)
         references = np.frombuffer(raw, np.uint8).reshape(n, _REFERENCE)
         lengths = np.ascontiguousarray(references[:, :4]).view("<u4")
+        dataset.longest = int(lengths.max())
         if int(lengths.sum(dtype=np.uint64)) > self._bytes.size:
             raise FormatError(
                 f"{dataset.where} has strings of {int(lengths.sum(dtype=np.uint64))} bytes, "
@@ -352,11 +427,10 @@ _FILTERS = (1, 2)
 """HDF5's numbers of gzip and shuffle."""
 
 
-def _identity(group: Any) -> Any:
+def _address(group: Any) -> int:
     from h5py import h5o
 
-    info = h5o.get_info(group)
-    return info.fileno, info.addr
+    return int(h5o.get_info(group).addr)
 
 
 def _type(stored: Any) -> tuple[str, int, str | None]:

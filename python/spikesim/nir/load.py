@@ -15,6 +15,8 @@ from spikesim.nir.hdf5 import Dataset, Tree, opened
 from spikesim.nir.options import Choices, NirAssumption, NirOptions
 
 MOST_META_TEXT = 4096
+MOST_ERROR = 2000
+"""Longest message: names in a file may be long, and stand in it."""
 
 
 def load(path: str, options: NirOptions | None = None) -> Network:
@@ -36,12 +38,14 @@ def load(path: str, options: NirOptions | None = None) -> Network:
             return _load(tree, options)
         except UnsupportedError as error:
             raise UnsupportedError(_placed(path, error)) from error
-        except (GraphError, ShapeError) as error:
+        except (FormatError, GraphError, ShapeError) as error:
             raise FormatError(_placed(path, error)) from error
 
 
 def _placed(path: str, error: Exception) -> str:
     text = str(error)
+    if len(text) > MOST_ERROR:
+        text = f"{text[:MOST_ERROR]}…"
     return text if text.startswith(f"{path}: ") else f"{path}: {text}"
 
 
@@ -52,6 +56,11 @@ def _load(tree: Tree, options: NirOptions) -> Network:
         _no_conflict(tree.path, options, net)
         return net
     said, kept = _metadata(flat)
+    if "dt" in said and options.dt not in (None, said["dt"]):
+        raise InputError(
+            f"{tree.path}: nir says dt={options.dt:g} for a file whose metadata says "
+            f"{said['dt']:g}, expected no dt or the same"
+        )
     choices = Choices(options, said)
     builder = Builder(flat, choices)
     net = builder.build()
@@ -65,7 +74,7 @@ def _load(tree: Tree, options: NirOptions) -> Network:
         net.validate()
     net.meta = {"source": {"format": "nir", **_version(tree)}, "nir": _account(builder, kept)}
     if choices.assumed:
-        _warn(tree.path, choices)
+        _warn(tree.path, choices, net.readout)
     return net
 
 
@@ -81,10 +90,12 @@ def _account(builder: Builder, kept: dict[str, Any]) -> dict[str, Any]:
     return account
 
 
-def _warn(path: str, choices: Choices) -> None:
+def _warn(path: str, choices: Choices, readout: str) -> None:
     taken = ", ".join(f"{name}={json.dumps(value)}" for name, value in choices.assumed.items())
     if choices.assumed.get("tau") == "dt*tau":
         taken += " (Norse 1.1.0 writes dt·τ for a time constant τ, which is undone)"
+    if "readout" not in choices.given:
+        taken += f'; readout is "{readout}"'
     text = (
         f'{path}: does not say everything; profile "{choices.profile}" assumes {taken}; '
         "say otherwise with nir=NirOptions(...)"
@@ -113,19 +124,24 @@ def _version(tree: Tree) -> dict[str, str]:
         return {}
     if not isinstance(entry, Dataset):
         raise FormatError(f"{tree.path}: version is a group, expected a string")
-    return {"version": entry.text()[:64]}
+    return {"version": entry.text(MOST_META_TEXT)[:64]}
 
 
 def _metadata(flat: Flat) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the graph's metadata says that an option would, and all its short entries."""
     kept: dict[str, Any] = {}
     for name, entry in flat.metadata.items():
-        if isinstance(entry, Dataset) and entry.shape == () and entry.kind in "fiubS":
-            value = entry.text() if entry.kind == "S" else entry.array("f8").item()
-            if not isinstance(value, str) or len(value) <= MOST_META_TEXT:
-                kept[name] = value
+        if not isinstance(entry, Dataset) or entry.kind not in "fiubS":
+            continue
+        if entry.kind != "S":
+            if entry.shape is not None and entry.size == 1:
+                kept[name] = entry.array("f8").item()
+        elif entry.shape == () and entry.longest <= MOST_META_TEXT:
+            kept[name] = entry.text(MOST_META_TEXT)
     said: dict[str, Any] = {}
-    if "dt" in kept:
+    if "dt" in flat.metadata:
+        if "dt" not in kept:
+            raise flat.wrong("metadata dt is no single number, expected one of seconds above 0")
         try:
             said["dt"] = NirOptions(dt=kept["dt"]).dt
         except InputError as error:

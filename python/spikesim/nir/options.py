@@ -99,7 +99,8 @@ class NirOptions:
             self._set("dt", _number("dt", self.dt, "a number of seconds above 0"))
             if self.dt <= 0:
                 raise InputError(f"nir: dt is {self.dt}, expected a number of seconds above 0")
-        if self.spike_amplitude not in (None, "1/dt"):
+        amplitude = self.spike_amplitude
+        if amplitude is not None and not (isinstance(amplitude, str) and amplitude == "1/dt"):
             expected = 'a number or "1/dt"'
             value = _number("spike_amplitude", self.spike_amplitude, expected)
             if value == 0:
@@ -150,7 +151,11 @@ def _number(name: str, value: Any, expected: str) -> float:
     # NumPy's numbers have __float__, as strings have not.
     if isinstance(value, str | bytes | bool) or not hasattr(value, "__float__"):
         raise InputError(f"nir: {name} is {value!r}, expected {expected}")
-    number = float(value)
+    try:
+        number = float(value)
+    except (OverflowError, TypeError, ValueError) as error:
+        what = f"an array of shape {value.shape}" if hasattr(value, "shape") else "out of range"
+        raise InputError(f"nir: {name} is {what}, expected {expected}") from error
     if not math.isfinite(number):
         raise InputError(f"nir: {name} is {number}, expected {expected}")
     return number
@@ -287,6 +292,11 @@ class Choices:
         """The length of a step as far as anybody said it, or it was needed."""
         value = self.used.get("dt", self._said.get("dt", self._given.get("dt")))
         return None if value is None else float(value)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the user said."""
+        return dict(self._given)
 
     def note(self, name: str, value: Any) -> None:
         """Something else that was assumed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ Floats = NDArray[np.float64]
 
 
 def spread(part: Part, name: str, shape: tuple[int, ...], channels_first: bool = True) -> Floats:
-    """A parameter as a scalar or with the population's shape.
+    """A parameter as a scalar, one value a channel as (C, 1, …), or with the population's shape.
 
     NIR's own form is one value an element. One value for all and one a channel are taken as well
     where they can mean nothing else.
@@ -49,7 +50,18 @@ def fitted(
             )
         if not (trailing and len(values) == shape[-1]):
             values = values.reshape(-1, *(1 for _ in shape[1:]))
+    values = values.reshape(*(1 for _ in shape[values.ndim :]), *values.shape)
+    if math.prod(values.shape[1:]) == 1:
+        return values  # a network has one value a channel, too
+    part.tree.expand(f"{name} of node {part.name!r}", values.itemsize * math.prod(shape))
     return np.ascontiguousarray(np.broadcast_to(values, shape))
+
+
+def by_channel(values: Any) -> Any:
+    """(C, 1, …) as the vector that operations take, all else as it is."""
+    if isinstance(values, np.ndarray) and values.ndim > 1 and values.size == len(values):
+        return values.reshape(-1)
+    return values
 
 
 def _fits(values: Floats, shape: tuple[int, ...]) -> bool:
@@ -60,6 +72,10 @@ def _fits(values: Floats, shape: tuple[int, ...]) -> bool:
         return np.broadcast_shapes(values.shape, shape) == shape
     except ValueError:
         return False
+
+
+def _neuron(**fields: Any) -> Neuron:
+    return Neuron(**{name: by_channel(value) for name, value in fields.items()})
 
 
 class Population:
@@ -107,23 +123,23 @@ class Population:
         fields["v0"] = self._start(leak, reset)
         if not spiking:
             model: Any = "CubaLI" if kind == "CubaLI" else "LI"
-            return Neuron(spikes="none", reset="none", model=model, **fields)
+            return _neuron(spikes="none", reset="none", model=model, **fields)
         fields.update(self._firing(reset))
-        return Neuron(self._value("v_threshold"), model=kind, **fields)  # type: ignore[arg-type]
+        return _neuron(v_threshold=self._value("v_threshold"), model=kind, **fields)
 
     def _meta(self, kind: str) -> dict[str, Any]:
         return {"nir": kind}
 
     def _value(self, name: str, default: float | None = None) -> Floats:
-        if default is not None and not self.part.has(name):
+        if default is not None and name not in self.part.fields:
             return np.array(default)
         # torch lines a vector up with the last axis, whatever that is.
         torchlike = self.choices.profile in ("snntorch", "norse", "sinabs")
         return spread(self.part, name, self.shape, not torchlike)
 
     def _threshold(self) -> Neuron:
-        return Neuron(
-            self._value("threshold"),
+        return _neuron(
+            v_threshold=self._value("threshold"),
             alpha_mem=0.0,
             fires=self.choices.get("fires"),
             reset="none",
@@ -187,13 +203,17 @@ class Population:
         tau = self._value(tau_name)
         if (tau <= 0).any():
             raise self.part.wrong(f"{tau_name} is {tau.min():g}, expected above 0")
-        r = self._value(r_name, 1.0)
+        r = self._value(r_name, 1.0 if synapse else None)
         dt, method = self.choices.dt, self.choices.get("integration")
         tau = self.choices.seconds(tau, f"{tau_name} of node {self.part.name!r}")
         if method == "exponential":
             return np.exp(-dt / tau), r
         if method == "exact":
             return np.exp(-dt / tau), -np.expm1(-dt / tau) * r
+        if self.choices.profile == "snntorch":
+            exact = self._snntorch(tau_name, r_name, dt)
+            alpha, gain = (1 - dt / tau, r * (dt / tau)) if exact is None else exact
+            return np.maximum(alpha, 0.0), gain  # as its cells do at every call
         if (2 * tau < dt).any():
             self.unsettled(
                 f"{self.part.name}: {tau_name} is {tau.min():g}, less than half a step of "
@@ -202,10 +222,6 @@ class Population:
             )
         if self.choices.profile == "norse" and synapse:
             return 1 - dt / tau, r  # its synapse adds its input as it is
-        if self.choices.profile == "snntorch":
-            exact = self._snntorch(tau_name, r_name, dt)
-            if exact is not None:
-                return exact
         return 1 - dt / tau, r * (dt / tau)
 
     def _snntorch(self, tau_name: str, r_name: str, dt: float) -> tuple[Any, Any] | None:
