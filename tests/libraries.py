@@ -16,6 +16,7 @@ from spikesim.conformance import BAR as BAR  # for the tests of recorded cases
 from spikesim.conformance.compare import compare
 from spikesim.conformance.live import recording, sequence, stepwise
 from spikesim.conformance.observers import neurons
+from spikesim.conformance.report import LayerReport
 from spikesim.conformance.trace import Trace
 
 #: Verdicts that no difference but rounding explains.
@@ -90,6 +91,16 @@ def assert_equal(net: ss.Network, x: NDArray[np.float32], trace: Trace) -> None:
             np.testing.assert_array_equal(got.v[name], v, f"{engine}: v of {name}")
 
 
+def _rounded(row: LayerReport) -> bool:
+    """Whether spikes are as they should be and membranes within the layer's own bar.
+
+    The report's bar is each neuron's, which a cell that scales its membrane (KLIF) may pass: what
+    it rounds is larger than what it shows.
+    """
+    runs = [run for run in (row.end_to_end, row.alone) if run is not None]
+    return all(run.different == 0 and run.max_dv <= run.bar for run in runs)
+
+
 def assert_within_margin(net: ss.Network, x: NDArray[np.float32], trace: Trace) -> float:
     """Spikes equal but where a membrane lies within rounding of its threshold.
 
@@ -105,7 +116,7 @@ def assert_within_margin(net: ss.Network, x: NDArray[np.float32], trace: Trace) 
         layers = {n.name for n in net.nodes if n.name in trace.spikes}
         assert got.spikes.keys() == layers
         rows = compare(net, Trace(None, got.spikes, got.v, got.current), trace)
-        failed = [row for row in rows if row.verdict not in PASSES]
+        failed = [row for row in rows if row.verdict not in PASSES and not _rounded(row)]
         assert not failed, f"{engine}: {failed}"
         parted = np.zeros(x.shape[:2], bool)
         for name, spikes in trace.spikes.items():
