@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
