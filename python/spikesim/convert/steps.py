@@ -140,7 +140,7 @@ class Calls:
         """Notes a neuron's first call."""
         given = [*args, *kwargs.values()]
         key = self._key(at_step(given[0] if given else None, None))
-        self.neurons[id(module)] = Neuron(path, key, out, 1, None)
+        self.neurons[id(module)] = Neuron(path, key, out, 1, [])
         self.held.append(module)
         for _, other, before in self.watched:
             if other is module and not _same(_marks(module), before):
