@@ -14,6 +14,7 @@ import torch
 from torch import fx, nn
 
 from spikesim import ops
+from spikesim.convert import layers as sums
 from spikesim.convert import torch_nn
 from spikesim.convert.build import Kind, Value, array
 from spikesim.convert.plain import check_plain
@@ -68,25 +69,26 @@ def _container(walker: Walker, module: Any, path: str, args: Args, kwargs: Kwarg
 
 def _standardised(walker: Walker, module: Any, path: str, args: Args, kwargs: Kwargs) -> Value:
     """A layer whose weight is standardised in each call: the same in all of them."""
-    value = walker.single(path, args, kwargs)
+    weight, bias = module.get_weight().detach(), module.bias
     if isinstance(module, nn.Linear):
-        plain: Any = nn.Linear(module.in_features, module.out_features, module.bias is not None)
-    else:
-        plain = nn.Conv2d(
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,
-            module.stride,
-            module.padding,
-            module.dilation,
-            module.groups,
-            module.bias is not None,
-            module.padding_mode,
+        value = walker.single(path, args, kwargs)
+        return sums.linear(walker.builder, path, value, weight, bias)
+    if module.padding_mode != "zeros":
+        raise UnsupportedError(
+            f'{path}: padding_mode "{module.padding_mode}" is not supported; use "zeros"'
         )
-    plain.weight = nn.Parameter(module.get_weight().detach())
-    plain.bias = module.bias
-    out: Value = torch_nn.reader(plain)(walker, plain, path, (value,), {})
-    return out
+    return sums.convolution(
+        2,
+        walker.builder,
+        path,
+        walker.padded(path, args, kwargs),
+        weight,
+        bias,
+        stride=module.stride,
+        padding=module.padding,
+        dilation=module.dilation,
+        groups=module.groups,
+    )
 
 
 def _voting(walker: Walker, module: Any, path: str, args: Args, kwargs: Kwargs) -> Value:
