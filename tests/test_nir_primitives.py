@@ -216,7 +216,8 @@ def test_shapes_of_parameters(shape: Any, expected: str, tmp_path: Path) -> None
     op: Any = ss.load(path, nir=ss.NirOptions(dt=0.5)).node("li").op
     full = {"one": np.ones((2, 3, 4)), "all": values}.get(expected)
     full = np.broadcast_to(values.reshape(-1, 1, 1), (2, 3, 4)) if full is None else full
-    np.testing.assert_allclose(np.broadcast_to(op.alpha_mem, (2, 3, 4)), 1 - 0.5 / full)
+    alpha = op.alpha_mem.reshape(2, 1, 1) if expected == "channel" else op.alpha_mem
+    np.testing.assert_allclose(np.broadcast_to(alpha, (2, 3, 4)), 1 - 0.5 / full)
 
 
 def test_a_vector_that_could_mean_two_things_is_refused(tmp_path: Path) -> None:
