@@ -142,7 +142,8 @@ class TorchNetwork(nn.Module):
         for node in net.nodes[1:]:
             op = node.op
             if isinstance(op, ops.Neuron):
-                own = [f for f in op.arrays() if f in wanted or f"{node.name}.{f}" in wanted]
+                fields = _learnable(op, op.arrays())
+                own = [f for f in fields if f in wanted or f"{node.name}.{f}" in wanted]
                 made[node.name] = Neuron(
                     op, surrogate=surrogate, detach_reset=detach_reset, learn=own
                 )
@@ -428,12 +429,18 @@ def _found(root: nn.Module, name: str) -> nn.Module:
     return module
 
 
+def _learnable(rules: Any, fields: Iterable[str]) -> list[str]:
+    """The fields that may have other values: an alpha synapse makes the membrane alone (S3.26)."""
+    fixed = ("alpha_mem", "v_leak") if rules.synapse == "alpha" else ()
+    return [field for field in fields if field not in fixed]
+
+
 def _check_learn(made: Mapping[str, nn.Module], wanted: Iterable[str]) -> None:
     fields = {
         key
         for name, module in made.items()
         if isinstance(module, Neuron)
-        for f in module.parameter_fields
+        for f in _learnable(module.rules, module.parameter_fields)
         for key in (f, f"{name}.{f}")
     }
     for key in wanted:
