@@ -277,7 +277,7 @@ def _finite(where: str, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def array(tensor: Tensor | float, where: str, what: str) -> NDArray[np.float32]:
-    """A parameter as a float32 array, rounded once whatever its type.
+    """A parameter as a float32 array; one in double precision is rounded once.
 
     A float32 tensor in C order on the CPU is not copied but shown, read-only: adding a node
     copies. The network thus takes its weights once, and does not change when the module is

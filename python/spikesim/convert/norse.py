@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from spikesim import ops
 from spikesim.convert.build import Membrane, State, Value, array, population, shared_state
+from spikesim.convert.plain import library_class
 from spikesim.errors import UnsupportedError
 from spikesim.ops.neurons import Model
 
@@ -104,16 +105,8 @@ def step_mode(module: nn.Module) -> str | None:
 
 def cell_of(module: nn.Module) -> Cell | None:
     """What the library's class of a module is, if the module's own class keeps its step."""
-    cls = type(module)
-    for base in cls.__mro__:
-        cell = CELLS.get(base.__name__)
-        if cell is not None and base.__module__.startswith("norse.torch.module"):
-            kept = all(
-                getattr(cls, name, None) is getattr(base, name, None)
-                for name in ("forward", "initial_state")
-            )
-            return cell if kept else None
-    return None
+    base = library_class(module, CELLS, "norse.torch.module", ("forward", "initial_state"))
+    return None if base is None else CELLS[base.__name__]
 
 
 def _unsupported(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
@@ -67,6 +68,25 @@ def unwrapped(module: nn.Module, path: str) -> nn.Module:
             "module that it was made from"
         )
     return module
+
+
+def library_class(
+    module: nn.Module, names: Container[str], package: str, methods: Iterable[str]
+) -> type | None:
+    """The class of a library that a module is of, if its own class keeps these methods.
+
+    Args:
+        module: the module; its class may derive from the library's.
+        names: names of the library's classes.
+        package: where they are defined.
+        methods: what makes their step.
+    """
+    cls = type(module)
+    for base in cls.__mro__:
+        if base.__name__ in names and base.__module__.startswith(package):
+            kept = all(getattr(cls, m, None) is getattr(base, m, None) for m in methods)
+            return base if kept else None
+    return None
 
 
 def check_hooks(module: nn.Module, path: str) -> None:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.convert.build import Value, population
+from spikesim.convert.plain import library_class
 from spikesim.errors import UnsupportedError
 from spikesim.ops.neurons import Model
 
@@ -83,12 +84,8 @@ def step_mode(module: nn.Module) -> str | None:
 
 def _known(module: nn.Module) -> str | None:
     """The library's class of a module, if the module's own class keeps its step."""
-    cls = type(module)
-    for base in cls.__mro__:
-        if base.__name__ in NEURONS and base.__module__.startswith("sinabs.layers"):
-            kept = all(getattr(cls, name, None) is getattr(base, name, None) for name in STEP)
-            return base.__name__ if kept else None
-    return None
+    base = library_class(module, NEURONS, "sinabs.layers", STEP)
+    return None if base is None else base.__name__
 
 
 def _unsupported(
