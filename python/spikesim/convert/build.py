@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from spikesim.convert.symbols import MEMBRANE, Kind, Membrane, OverTime, State, 
 from spikesim.errors import GraphError, UnsupportedError
 from spikesim.network import Network
 from spikesim.ops.neurons import Model
+
+if TYPE_CHECKING:
+    from spikesim.convert.ann.activation import Activations
 
 __all__ = [
     "MEMBRANE",
@@ -70,6 +73,8 @@ class Builder:
         self.reserved: set[str] = set()
         # The number of steps that forward repeats its input (N, …) for; None: it does not.
         self.repeats: int | None = None
+        # Where an ANN is read, its activations; None: a spiking network, which has none.
+        self.activations: Activations | None = None
         # Whether what is added now belongs to no module of that name.
         self._unnamed = False
         self._names = {"input"}

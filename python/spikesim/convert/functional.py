@@ -72,7 +72,12 @@ def lower(call: Call, kind: str, target: Any) -> Any:
 
     name = str(target if isinstance(target, str) else getattr(target, "__name__", target))
     methods: Mapping[Any, Handler] = calls.METHODS if kind == "call_method" else calls.FUNCTIONS
-    with call.walker.builder.of_no_module():
+    builder = call.walker.builder
+    with builder.of_no_module():
+        if builder.activations is not None:
+            made = builder.activations.function(builder, call.path, name, call.args, call.kwargs)
+            if made is not None:
+                return made
         if over_time(call.args, call.kwargs) or len(_steps(call)) > 1:
             return loops.lower(call, name)
         handler = methods.get(target)

@@ -29,6 +29,8 @@ def handler(module: nn.Module) -> Handler | None:
         return _network_inside
     if isinstance(module, SpikingModule):
         return _neuron
+    if type(module).__name__ == "QCFS":
+        return _activation
     return None
 
 
@@ -78,6 +80,19 @@ def _network_inside(
         f"{path}: TorchNetwork runs over time inside a module that computes one step, expected it "
         "by itself; give from_torch the TorchNetwork"
     )
+
+
+def _activation(
+    walker: Walker, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Value:
+    value, found = walker.single(path, args, kwargs), walker.builder.activations
+    made = None if found is None else found.module(walker.builder, module, path, value)
+    if made is None:
+        raise UnsupportedError(
+            f"{path}: QCFS is an activation of an ANN, expected a neuron; make a spiking network "
+            "of it with spikesim.convert"
+        )
+    return made
 
 
 def _neuron(

@@ -82,8 +82,13 @@ def _own_forward(module: nn.Module) -> bool:
 def unsupported(
     walker: Walker, module: nn.Module, path: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Value:
-    """Refuses a layer of torch.nn."""
+    """Refuses a layer of torch.nn; where an ANN is read, notes its activations."""
     name = type(module).__name__
+    found = walker.builder.activations
+    if found is not None:
+        made = found.module(walker.builder, module, path, walker.single(path, args, kwargs))
+        if made is not None:
+            return made
     if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.Softmin | nn.Softmax2d):
         raise UnsupportedError(
             f"{path}: {name} is not supported, expected the layer before it as the last; "

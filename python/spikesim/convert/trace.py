@@ -375,12 +375,21 @@ def _patched() -> contextlib.ExitStack:
 
 def located(error: SpikesimError, frame: FrameType | None) -> SpikesimError:
     """The error with the innermost line of a traced forward that is not a library's."""
+    place = _place_in(frame)
+    return error if place is None else with_place(error, place)
+
+
+def place_here() -> str | None:
+    """The line of the traced forward that is carried out now."""
+    return _place_in(inspect.currentframe())
+
+
+def _place_in(frame: FrameType | None) -> str | None:
     places = []
     while frame is not None and frame.f_code is not _forward.__code__:
         places.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
-    place = _users(places)
-    return error if place is None else with_place(error, place)
+    return _users(places)
 
 
 def with_place(error: SpikesimError, place: str) -> SpikesimError:

@@ -66,6 +66,8 @@ def convert(
     module = unwrapped(module, "")
     _check_precision(module)
     again = Builder(tuple(builder.net.input_shape), builder.net.dt)
+    if builder.activations is not None:
+        again.activations = type(builder.activations)()
     changes = _read(module, builder, readout, n_steps, axis, still, [])
     if changes:
         _check_again(module, builder.net, again, readout, changes)

@@ -1,0 +1,147 @@
+"""`Ann`: an ANN as a graph with its activations, evaluated for calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from spikesim import ops
+from spikesim.convert.ann.activation import Activation
+from spikesim.errors import InputError, ShapeError
+from spikesim.network import Network
+from spikesim.train.layers import added, layer
+
+BATCH = 256
+"""Samples that are evaluated at a time."""
+
+
+@dataclass(frozen=True)
+class Ann:
+    """An ANN, its batch normalisations folded into the layers before them where that can be.
+
+    Attributes:
+        net: its graph: layers with float32 weights; an IF stands in for each activation.
+        activations: by node, in the order of the graph.
+        unfolded: BatchNorm nodes that stand by themselves, and why.
+        softmax: the softmax that was left out at the end, as it was called; None: there was none.
+        pools: maximum pools by node: "spikes" after an activation, "moved" where the activation
+            stood after the pool (the two change places: an increasing function keeps the
+            largest), "currents" where there is none to change with.
+    """
+
+    net: Network
+    activations: Mapping[str, Activation]
+    unfolded: Mapping[str, str] = field(default_factory=dict)
+    softmax: str | None = None
+    pools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.net.input_shape
+
+    def inputs_of(self, name: str) -> list[str]:
+        """The nodes that feed a node, in the order of its edges."""
+        return [src for src, dst, _ in self.net.edges if dst == name]
+
+    def consumers_of(self, name: str) -> list[str]:
+        """The nodes that a node feeds."""
+        return [dst for src, dst, _ in self.net.edges if src == name]
+
+    def evaluator(self) -> Evaluator:
+        """The ANN in torch."""
+        return Evaluator(self)
+
+    def predict(self, x: ArrayLike, batch_size: int = BATCH) -> np.ndarray[Any, Any]:
+        """The output (N, *output_shape) of samples (N, *input_shape), float32."""
+        run = self.evaluator()
+        parts = [values[self.net.output] for values in run.batches(x, [self.net.output], batch_size)]
+        return torch.cat(parts).numpy()
+
+
+class Evaluator:
+    """Evaluates an ANN, batch by batch; the operations are torch's, float32."""
+
+    def __init__(self, ann: Ann) -> None:
+        self.ann = ann
+        nodes = ann.net.nodes[1:]
+        self._inputs = {node.name: ann.inputs_of(node.name) for node in nodes}
+        self._calls: dict[str, Any] = {}
+        for node in nodes:
+            if node.name in ann.activations:
+                one = ann.activations[node.name]
+                self._calls[node.name] = lambda *xs, _one=one: _one(added(xs))
+            else:
+                self._calls[node.name] = layer(_plain(node.op), node.name, node.in_shape).eval()
+        # The last node that needs a value, after which it can go.
+        self._last = {src: name for name, sources in self._inputs.items() for src in sources}
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
+        """Values of nodes for samples (N, *input_shape); "pre:NAME" is the sum of what a node
+        is given."""
+        wanted = set(wanted)
+        values: dict[str, Tensor] = {"input": x}
+        kept: dict[str, Tensor] = {"input": x} if "input" in wanted else {}
+        for name, sources in self._inputs.items():
+            arrivals = [values[src] for src in sources]
+            if f"pre:{name}" in wanted:
+                kept[f"pre:{name}"] = added(arrivals)
+            values[name] = self._calls[name](*arrivals)
+            if name in wanted:
+                kept[name] = values[name]
+            for src in set(sources):
+                if self._last[src] == name:
+                    del values[src]
+        return kept
+
+    def batches(
+        self, x: ArrayLike, wanted: Iterable[str], batch_size: int = BATCH
+    ) -> Iterator[dict[str, Tensor]]:
+        """The values for each batch of samples."""
+        names = list(wanted)
+        for batch in split(x, self.ann.input_shape, batch_size):
+            yield self(batch, names)
+
+
+def split(x: ArrayLike, shape: tuple[int, ...], batch_size: int) -> Iterator[Tensor]:
+    """Samples as float32 tensors, batch by batch."""
+    samples = as_samples(x, shape)
+    for start in range(0, len(samples), batch_size):
+        yield torch.from_numpy(np.ascontiguousarray(samples[start : start + batch_size]))
+
+
+def as_samples(x: ArrayLike, shape: tuple[int, ...], where: str = "convert") -> Any:
+    """Calibration data as a float32 array (N, *shape).
+
+    Raises:
+        InputError: no sample, NaN or infinity, no numbers.
+        ShapeError: another shape.
+    """
+    if isinstance(x, Tensor):
+        x = x.detach().cpu().numpy()
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{where}: calibration has dtype {array.dtype}, expected real numbers")
+    if array.ndim == 0 or array.shape[1:] != tuple(shape):
+        raise ShapeError(
+            f"{where}: calibration has shape {array.shape}, expected (N, "
+            f"{', '.join(map(str, shape))})"
+        )
+    if len(array) == 0:
+        raise InputError(f"{where}: calibration has no sample, expected at least 1")
+    array = np.asarray(array, np.float32)
+    if not np.isfinite(array).all():
+        raise InputError(f"{where}: calibration holds NaN or infinity, expected finite values")
+    return array
+
+
+def _plain(op: ops.Op) -> ops.Op:
+    """A maximum of activations is torch's maximum, whatever the rate-gated pool remembers."""
+    return op
