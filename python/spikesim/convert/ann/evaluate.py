@@ -1,0 +1,64 @@
+"""What a converted network says after T steps, for many T from one simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesim.errors import InputError
+from spikesim.network import Network
+
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+BATCH = 256
+
+
+def outputs_by_steps(
+    net: Network,
+    x: NDArray[np.float32],
+    steps: Iterable[int],
+    *,
+    batch_size: int = BATCH,
+    tell: Callable[[int, int], None] | None = None,
+) -> dict[int, NDArray[np.float32]]:
+    """The mean output over the first T steps, for each T.
+
+    A run over T steps is a run over fewer steps that goes on (rule S1.5), so the longest of them
+    gives them all.
+
+    Args:
+        net: a network with the readout "mean" or "sum".
+        x: constant currents (N, *input_shape).
+        steps: the numbers T.
+        batch_size: samples in flight.
+        tell: is told (steps of samples done, in all).
+
+    Returns:
+        For each T float32 (N, *output_shape), of the readout "mean".
+    """
+    wanted = sorted(set(steps))
+    if not wanted or wanted[0] < 1:
+        raise InputError(f"steps: are {wanted}, expected numbers of at least 1")
+    whole = net.copy()
+    whole.readout = "sum"
+    sim = whole.compile()
+    parts: dict[int, list[NDArray[np.float32]]] = {n: [] for n in wanted}
+    done, total = 0, len(x) * wanted[-1]
+    for start in range(0, len(x), batch_size):
+        batch = x[start : start + batch_size]
+        before, so_far = 0, np.zeros((len(batch), *net.output_shape), np.float64)
+        for n in wanted:
+            result = sim.run(batch, n_steps=n - before, reset=before == 0)
+            so_far += result.output
+            done += len(batch) * (n - before)
+            before = n
+            parts[n].append((so_far / n).astype(np.float32))
+            if tell is not None:
+                tell(done, total)
+    return {n: np.concatenate(arrays) for n, arrays in parts.items()}
+
+
+def predictions(output: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The class of each sample: the index of its largest output, the lowest of equals (S6.1)."""
+    return output.reshape(len(output), -1).argmax(1).astype(np.int64)
