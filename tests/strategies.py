@@ -305,7 +305,7 @@ class Builder:
             "ceil_mode": self.pick(True, False),
         }
         kinds = ["sum", "avg"]
-        kinds += ["spike_max", "spike_max"] if value.spikes else []
+        kinds += ["spike_max", "rate_max", "rate_max"] if value.spikes else []
         kinds += ["current_max", "current_max"] if value.currents else []
         kind = self.pick(*kinds)
         if kind == "avg":
@@ -315,6 +315,9 @@ class Builder:
             )
             powers_of_two = all(k != 3 for k in kernel)
             return self.add(op, [value], clean=value.clean and powers_of_two)
+        if kind == "rate_max":
+            rate = ss.RateMaxPool2d if dims == 2 else ss.RateMaxPool1d
+            return self.add(rate(**geometry, gate=self.pick("count", "argmax")), [value])
         one_axis = {
             "sum": ss.SumPool1d,
             "spike_max": ss.SpikeMaxPool1d,

@@ -129,6 +129,7 @@ def operations(shape: tuple[int, ...], rng: np.random.Generator) -> list[Callabl
         choices.append(lambda: ss.Conv1d(values(2, c, 2), delay=rng.integers(0, 9, (2, c, 2))))
         choices.append(lambda: ss.AvgPool1d(2, padding=1, count_include_pad=False))
         choices.append(lambda: ss.SpikeMaxPool1d(1))
+        choices.append(lambda: ss.RateMaxPool1d(1, gate="argmax"))
         choices.append(lambda: ss.CurrentMaxPool1d(1))
     if dims == 2:
         choices.append(lambda: ss.Conv2d(values(3, c, 2, 1), values(3), padding=(1, 0)))
@@ -136,6 +137,7 @@ def operations(shape: tuple[int, ...], rng: np.random.Generator) -> list[Callabl
         choices.append(lambda: ss.SumPool2d(2, stride=1, padding=1, ceil_mode=True))
         choices.append(lambda: ss.Upsample((1, 2)))
         choices.append(lambda: ss.SpikeMaxPool2d(1))
+        choices.append(lambda: ss.RateMaxPool2d((1, 2), stride=1, padding=((0, 0), (0, 1))))
         choices.append(lambda: ss.CurrentMaxPool2d(1))
         choices.append(lambda: ss.AdaptiveAvgPool2d((2, 3)))
     return choices

@@ -296,6 +296,8 @@ CASES: list[tuple[Any, tuple[int, ...], tuple[int, ...]]] = [
     (ss.AvgPool2d(2, ceil_mode=True), (2, 9, 7), (2, 5, 4)),
     (ss.SpikeMaxPool1d(3, 1), (2, 9), (2, 7)),
     (ss.CurrentMaxPool2d(2), (2, 9, 7), (2, 4, 3)),
+    (ss.RateMaxPool1d(3, 2, padding=1, gate="argmax"), (2, 9), (2, 5)),
+    (ss.RateMaxPool2d(2, padding=((0, 1), (1, 0))), (2, 9, 7), (2, 5, 4)),
     (ss.AdaptiveAvgPool2d((3, 9)), (2, 9, 7), (2, 3, 9)),
     (ss.Flatten(1), (2, 9, 7), (2, 63)),
     (ss.Flatten(-3, -2), (2, 9, 7), (18, 7)),

@@ -19,6 +19,7 @@ from test_nir_round_trip import assert_equal, back  # noqa: E402
 
 REFUSED = {
     "spike_max_pool2d": lambda n: n.add(ss.SpikeMaxPool2d(2), "bad"),
+    "rate_max_pool2d": lambda n: n.add(ss.RateMaxPool2d(2), "bad"),
     "sum_pool1d": None,
     "concat": lambda n: n.add(ss.Concat(), "bad", ["input", "input2"]),
     "upsample": lambda n: n.add(ss.Upsample(2), "bad"),

@@ -73,6 +73,9 @@ def _note(node: Node) -> str:
             shown = _short(value)
             if shown != str(default):
                 words.append(f"{name} {shown}")
+    gate = getattr(op, "gate", None)
+    if gate is not None:
+        words.append(f"gate {gate}")
     delay = getattr(op, "delay", None)
     if delay is not None and delay.size:
         least, most = int(delay.min()), int(delay.max())

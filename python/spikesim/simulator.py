@@ -153,8 +153,8 @@ class Simulator:
 
     def state_dict(self) -> dict[str, NDArray[np.float32]]:
         """The whole state: `<node>.v` and, where there is one, `.i`, `.i_inh`, `.theta`,
-        `.refractory` `(N, *shape)`, and `<node>.history*` `(D, N, *shape)`: what delayed edges look
-        back to.
+        `.refractory` `(N, *shape)`; `<node>.sum` `(N, *in_shape)` of a RateMaxPool; and
+        `<node>.history*` `(D, N, *shape)`: what delayed edges look back to.
 
         `run(..., reset=False)` after `load_state_dict` goes on bit for bit. Before the first run
         it is the initial state of one sample.

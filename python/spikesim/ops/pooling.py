@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from spikesim.ops._base import Op, boolean, pair, put, side, sides
+from spikesim.ops._base import Op, boolean, choice, pair, put, side, sides
 from spikesim.ops._base import single as one
 
 Side = tuple[int, int]
+Gate = Literal["count", "argmax"]
+
+_GATES = ("count", "argmax")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -273,6 +276,100 @@ class CurrentMaxPool2d(_Pool2d):
     """
 
     kind: ClassVar[str] = "current_max_pool2d"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RateMaxPool1d(_Pool1d):
+    """Max pooling of spikes, gated by the highest count: what an ANN's max pool becomes.
+
+    It sums up, from the start of the state, what each place of its input gives. With `gate="count"`
+    a window gives what its largest sum has grown by, so that the sum of what it gave is at every
+    step the largest sum of its places: exactly, for spikes of 1 or ±1. For spikes of 1 that is the
+    gate of Hu, Tang & Pan ("Spiking Deep Residual Networks"): a spike if a place spikes whose count
+    is then above the number of spikes given so far. `gate="argmax"` passes the spike of the place
+    with the largest sum, the first (ky, kx) of equals, as Rueckauer et al. do ("Conversion of
+    Continuous-Valued Deep Networks to Efficient Event-Driven Networks", 2017).
+
+    Args:
+        kernel_size: Places of a window.
+        stride: Steps of the window; None: `kernel_size`.
+        padding: Places on each side that never win, or `(before, after)`; less than the window.
+        ceil_mode: Keep a last window that is not whole, as torch does.
+        gate: "count" or "argmax".
+
+    Raises:
+        GraphError: A number out of its range, another gate; on currents when it is added.
+        TypeError: Something that is no integer.
+
+    Example:
+        >>> import numpy as np, spikesim as ss
+        >>> net = ss.Network(input_shape=(1, 4))
+        >>> net.node(net.add(ss.RateMaxPool1d(2))).shape
+        (1, 2)
+        >>> spikes = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]])  # of four places
+        >>> net.compile().run(spikes.reshape(3, 1, 1, 4)).output.tolist()
+        [[[2.0, 0.0]]]
+    """
+
+    kind: ClassVar[str] = "rate_max_pool1d"
+    gate: Gate = "count"
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] | None = None,
+        padding: int | tuple[int, ...] = 0,
+        ceil_mode: bool = False,
+        gate: Gate = "count",
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        put(self, gate=choice(self, "gate", gate, _GATES))
+
+    def spec(self) -> dict[str, Any]:
+        return {**super().spec(), "gate": self.gate}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RateMaxPool2d(_Pool2d):
+    """Max pooling of spikes, gated by the highest count: what an ANN's max pool becomes.
+
+    See `RateMaxPool1d`; on currents it is a `GraphError`.
+
+    Args:
+        kernel_size: Places of a window; an integer or `(y, x)`.
+        stride: Steps of the window; None: `kernel_size`.
+        padding: Places around that never win: `p`, `(py, px)` or `((top, bottom), (left, right))`;
+            less than the window.
+        ceil_mode: Keep last windows that are not whole, as torch does.
+        gate: "count" or "argmax".
+
+    Raises:
+        GraphError: A number out of its range, another gate; on currents when it is added.
+        TypeError: Something that is no integer.
+
+    Example:
+        >>> import spikesim as ss
+        >>> net = ss.Network(input_shape=(4, 8, 8))
+        >>> net.node(net.add(ss.RateMaxPool2d(2, gate="argmax"))).shape
+        (4, 4, 4)
+    """
+
+    kind: ClassVar[str] = "rate_max_pool2d"
+    gate: Gate = "count"
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] | None = None,
+        padding: int | tuple[int, int] | tuple[Side, Side] = 0,
+        ceil_mode: bool = False,
+        gate: Gate = "count",
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode)
+        put(self, gate=choice(self, "gate", gate, _GATES))
+
+    def spec(self) -> dict[str, Any]:
+        return {**super().spec(), "gate": self.gate}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

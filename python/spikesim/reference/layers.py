@@ -1,4 +1,4 @@
-"""What nodes without weights and neurons do to a value (S2.7 to S2.11, S2.17, S2.18).
+"""What nodes without weights and neurons do to a value (S2.7 to S2.11, S2.17, S2.18, S2.22, S2.23).
 
 The same functions carry values (float32) and event counts (int64, S10.2) along.
 """
@@ -36,6 +36,25 @@ def max_pool(x: Tensor, window: Window, padding: float) -> Tensor:
         largest = place if largest is None else torch.maximum(largest, place)
     assert largest is not None
     return largest[:, :, 0] if x.ndim == 3 else largest
+
+
+def grown(before: Tensor, after: Tensor, window: Window) -> Tensor:
+    """S2.22: by how much the largest sum of each window has grown."""
+    return max_pool(after, window, -math.inf) - max_pool(before, window, -math.inf)
+
+
+def leading(sums: Tensor, x: Tensor, window: Window) -> Tensor:
+    """S2.23: the value of `x` at the place of the largest sum of each window."""
+    most: Tensor | None = None
+    passed = torch.zeros_like(x)
+    counted = places(as_image(sums), window, padding=-math.inf, beyond=-math.inf)
+    for (_, own), (_, value) in zip(counted, places(as_image(x), window), strict=True):
+        if most is None:
+            most, passed = own, value
+        else:
+            passed = torch.where(own > most, value, passed)
+            most = torch.maximum(own, most)
+    return passed[:, :, 0] if x.ndim == 3 else passed
 
 
 def adaptive_windows(length: int, count: int) -> list[tuple[int, int]]:

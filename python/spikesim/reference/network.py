@@ -26,6 +26,7 @@ SumPool = ops.SumPool1d | ops.SumPool2d
 AvgPool = ops.AvgPool1d | ops.AvgPool2d
 SpikeMaxPool = ops.SpikeMaxPool1d | ops.SpikeMaxPool2d
 CurrentMaxPool = ops.CurrentMaxPool1d | ops.CurrentMaxPool2d
+RateMaxPool = ops.RateMaxPool1d | ops.RateMaxPool2d
 Conv = ops.Conv1d | ops.Conv2d
 
 
@@ -68,7 +69,29 @@ class NeuronNode:
         return state, z, signal
 
 
-AnyNode = PlainNode | SynapticNode | NeuronNode
+@dataclass
+class RateNode:
+    """A max pool of spikes that remembers the sums of its input's places (S2.21)."""
+
+    name: str
+    inputs: Inputs
+    window: Window
+    gate: str
+    shape: tuple[int, ...]
+    """Of its input."""
+
+    def apply(self, before: Tensor, arrivals: list[Signal]) -> tuple[Tensor, Signal]:
+        """One step: the new sums, and S2.22 or S2.23, counted anew (S10.4)."""
+        x = added(arrivals).value
+        sums = before + x
+        if self.gate == "count":
+            value = layers.grown(before, sums, self.window)
+        else:
+            value = layers.leading(sums, x, self.window)
+        return sums, counts.of_max_pool(value)
+
+
+AnyNode = PlainNode | SynapticNode | NeuronNode | RateNode
 
 
 @dataclass
@@ -110,6 +133,8 @@ def compile_network(net: Network, device: torch.device, ordered: bool) -> Compil
             nodes[node.name] = build.scale(node.name, inputs, op, shape)
         elif isinstance(op, ops.Delay):
             nodes[node.name] = build.delay(node.name, inputs, op, shape)
+        elif isinstance(op, RateMaxPool):
+            nodes[node.name] = RateNode(node.name, inputs, pool_window(op), op.gate, shape)
         elif node.name in absorbed:
             nodes[node.name] = build.plain(node.name, inputs, _Values(_same))
         else:
@@ -404,7 +429,7 @@ def conv_window(op: Conv, kernel: tuple[int, int]) -> Window:
     )
 
 
-def pool_window(op: SumPool | AvgPool | SpikeMaxPool | CurrentMaxPool) -> Window:
+def pool_window(op: SumPool | AvgPool | SpikeMaxPool | CurrentMaxPool | RateMaxPool) -> Window:
     """Geometry of a pool; its stride is its size unless given."""
     return Window(
         kernel=pair(op.kernel_size),

@@ -14,7 +14,13 @@ from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError
 from spikesim.network import Network
 from spikesim.reference.counts import Signal, of_values
-from spikesim.reference.network import Compiled, NeuronNode, SynapticNode, compile_network
+from spikesim.reference.network import (
+    Compiled,
+    NeuronNode,
+    RateNode,
+    SynapticNode,
+    compile_network,
+)
 from spikesim.reference.neuron import State
 from spikesim.reference.result import ReferenceResult
 from spikesim.reference.sums import plain_arithmetic
@@ -76,6 +82,11 @@ class _Run:
             for node in net.nodes
             if isinstance(node, NeuronNode)
         }
+        self.sums: dict[str, Tensor] = {
+            node.name: torch.zeros(samples, *node.shape, device=device)
+            for node in net.nodes
+            if isinstance(node, RateNode)
+        }
         # The last values of every node that a delayed edge leaves, newest last (S1.3).
         self.past: dict[str, list[Signal]] = {
             name: [self._nothing(net.shape(name)) for _ in range(delay)]
@@ -107,6 +118,8 @@ class _Run:
             ]
             if isinstance(node, NeuronNode):
                 now[node.name] = self._neurons(t, node, arrivals)
+            elif isinstance(node, RateNode):
+                self.sums[node.name], now[node.name] = node.apply(self.sums[node.name], arrivals)
             elif isinstance(node, SynapticNode):
                 now[node.name] = node.apply(arrivals)
                 self._count_synapses(node, arrivals)
@@ -188,6 +201,8 @@ class _Run:
         for name, state in self.states.items():
             for field in ("v", "i", "n", "a", "r"):
                 arrays[f"{name}.{field}"] = getattr(state, field).cpu().numpy().copy()
+        for name, sums in self.sums.items():
+            arrays[f"{name}.sum"] = sums.cpu().numpy().copy()
         for name, past in self.past.items():
             for field in ("value", "spikes", "analog"):
                 stacked = torch.stack([getattr(signal, field) for signal in past])
@@ -211,6 +226,8 @@ class _Run:
         for name in self.states:
             fields = ("v", "i", "n", "a", "r")
             self.states[name] = State(*(load(f"{name}.{field}") for field in fields))
+        for name in self.sums:
+            self.sums[name] = load(f"{name}.sum")
         for name in self.past:
             parts = [load(f"{name}.past.{field}") for field in ("value", "spikes", "analog")]
             self.past[name] = [Signal(*signal) for signal in zip(*parts, strict=True)]

@@ -14,7 +14,7 @@ from spikesim import ops
 from spikesim._inputs import whole_number
 from spikesim.errors import InputError, ShapeError, UnsupportedError
 from spikesim.network import Network
-from spikesim.train.layers import layer
+from spikesim.train.layers import RateMaxPool, added, layer
 from spikesim.train.neurons import Neuron, SpikingModule
 from spikesim.train.plan import Plan, Reads, foldable, lags
 from spikesim.train.step import State
@@ -73,11 +73,13 @@ class NetworkState:
         samples: N.
         populations: each population's state, by node.
         past: the last values of nodes that delayed edges leave, newest last, by node.
+        sums: what the places of the input of a RateMaxPool have summed up, by node.
     """
 
     samples: int
     populations: dict[str, State]
     past: dict[str, tuple[Tensor, ...]]
+    sums: dict[str, Tensor] = field(default_factory=dict)
 
     def detach(self) -> NetworkState:
         """The same numbers, cut off from the steps that made them."""
@@ -85,6 +87,7 @@ class NetworkState:
             self.samples,
             {name: state.detach() for name, state in self.populations.items()},
             {name: tuple(v.detach() for v in past) for name, past in self.past.items()},
+            {name: sums.detach() for name, sums in self.sums.items()},
         )
 
 
@@ -278,23 +281,24 @@ class TorchNetwork(nn.Module):
             raise InputError("run: delays have changed since the state, expected a reset()")
         values, spikes, current = {"input": x}, {}, {}
         populations: dict[str, State] = {}
+        sums: dict[str, Tensor] = {}
         for name in plan.order:
             arrivals = [
                 state.past[src][-ago] if ago else values[src] for src, ago in plan.reads[name]
             ]
             call = calls[name]
             if isinstance(call, SpikingModule):
-                total = arrivals[0]
-                for arrival in arrivals[1:]:
-                    total = total + arrival
+                total = added(arrivals)
                 out, z, populations[name] = call.step(total, state.populations.get(name))
                 values[name], current[name] = out, total
                 if call.rules.spikes != "none":
                     spikes[name] = z
+            elif isinstance(call, RateMaxPool):
+                values[name], sums[name] = call(added(arrivals), state.sums.get(name))
             else:
                 values[name] = call(*arrivals)
         past = {name: (*kept[1:], values[name]) for name, kept in state.past.items()}
-        return _Step(values, spikes, current, NetworkState(len(x), populations, past))
+        return _Step(values, spikes, current, NetworkState(len(x), populations, past, sums))
 
     def _calls(self) -> tuple[Plan, dict[str, Callable[..., Any]]]:
         """The plan, and what is called for each node: its module; where BatchNorms are folded

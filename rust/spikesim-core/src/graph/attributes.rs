@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::node::Gate;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoAttributes {}
@@ -30,6 +32,22 @@ pub(super) struct PoolAttributes<const N: usize> {
     pub ceil_mode: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count_include_pad: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+}
+
+impl PoolAttributes<1> {
+    /// The same window on an image of one row.
+    pub(super) fn as_image(self) -> PoolAttributes<2> {
+        PoolAttributes {
+            kernel_size: [1, self.kernel_size[0]],
+            stride: [1, self.stride[0]],
+            padding: [[0, 0], self.padding[0]],
+            ceil_mode: self.ceil_mode,
+            count_include_pad: self.count_include_pad,
+            gate: self.gate,
+        }
+    }
 }
 
 #[derive(Deserialize)]

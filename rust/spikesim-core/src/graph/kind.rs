@@ -72,13 +72,15 @@ pub(super) fn check_pools(graph: &Graph) -> Result<()> {
 
 fn is_max(op: &Op) -> bool {
     let Op::Pool(Pool { kind, .. }) = op else { return false };
-    matches!(kind, PoolKind::MaxSpikes | PoolKind::MaxCurrents)
+    matches!(kind, PoolKind::MaxSpikes | PoolKind::MaxCurrents | PoolKind::RateMax { .. })
 }
 
 fn check(graph: &Graph, id: NodeId, kinds: &[ValueKind]) -> Result<()> {
     let node = &graph.nodes[id];
     let (expected, found, instead) = match &node.op {
-        Op::Pool(Pool { kind: PoolKind::MaxSpikes, .. }) if kinds[id] == ValueKind::Currents => {
+        Op::Pool(Pool { kind: PoolKind::MaxSpikes | PoolKind::RateMax { .. }, .. })
+            if kinds[id] == ValueKind::Currents =>
+        {
             ("spikes", "currents", "CurrentMaxPool")
         }
         Op::Pool(Pool { kind: PoolKind::MaxCurrents, .. }) if kinds[id] == ValueKind::Spikes => {

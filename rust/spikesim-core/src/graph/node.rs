@@ -1,5 +1,7 @@
 //! What a node of the network can be. Values are per sample, C order, without a batch axis.
 
+use serde::{Deserialize, Serialize};
+
 use super::neuron::Neuron;
 use super::tensor::Tensor;
 
@@ -47,6 +49,23 @@ pub enum PoolKind {
     MaxSpikes,
     /// Largest current of the window; the input must be currents; padding never wins.
     MaxCurrents,
+    /// What the place of the window with the largest sum so far gives; the input must be spikes;
+    /// padding never wins.
+    RateMax {
+        /// What is passed on.
+        gate: Gate,
+    },
+}
+
+/// What a [`PoolKind::RateMax`] passes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// How much the largest sum of the window has grown.
+    #[default]
+    Count,
+    /// The spike of the place with the largest sum.
+    Argmax,
 }
 
 /// Pooling over one or two axes (pairs as in [`Conv`]).

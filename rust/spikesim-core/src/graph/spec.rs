@@ -11,7 +11,7 @@ use super::attributes::{
     NormAttributes, PoolAttributes, UpsampleAttributes,
 };
 use super::neuron::{Neuron, NeuronRules};
-use super::node::{BatchNorm, Conv, Linear, Op, Pool, PoolKind};
+use super::node::{BatchNorm, Conv, Gate, Linear, Op, Pool, PoolKind};
 use super::{Graph, NodeId, Tensor};
 use crate::error::{Error, Result};
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 pub type Arrays = BTreeMap<String, Tensor>;
 
 /// Every kind a specification can have.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 23] = [
     "linear",
     "conv1d",
     "conv2d",
@@ -31,6 +31,8 @@ pub const KINDS: [&str; 21] = [
     "spike_max_pool2d",
     "current_max_pool1d",
     "current_max_pool2d",
+    "rate_max_pool1d",
+    "rate_max_pool2d",
     "adaptive_avg_pool2d",
     "flatten",
     "batch_norm",
@@ -168,6 +170,7 @@ fn pool_kind(name: &str) -> Option<(usize, PoolKind)> {
         "avg_pool" => PoolKind::Avg { count_include_pad: true },
         "spike_max_pool" => PoolKind::MaxSpikes,
         "current_max_pool" => PoolKind::MaxCurrents,
+        "rate_max_pool" => PoolKind::RateMax { gate: Gate::default() },
         _ => return None,
     };
     Some((dims, kind))
@@ -208,27 +211,31 @@ impl Taker<'_> {
     }
 
     fn pool(&self, dims: usize, kind: PoolKind, object: Map<String, Value>) -> Result<Op> {
-        let (kernel_size, stride, padding, ceil_mode, include) = if dims == 1 {
-            let a = self.attributes::<PoolAttributes<1>>(object)?;
-            let padding = [[0, 0], a.padding[0]];
-            ([1, a.kernel_size[0]], [1, a.stride[0]], padding, a.ceil_mode, a.count_include_pad)
+        let a = if dims == 1 {
+            self.attributes::<PoolAttributes<1>>(object)?.as_image()
         } else {
-            let a = self.attributes::<PoolAttributes<2>>(object)?;
-            (a.kernel_size, a.stride, a.padding, a.ceil_mode, a.count_include_pad)
+            self.attributes::<PoolAttributes<2>>(object)?
         };
-        let kind = match (kind, include) {
-            (PoolKind::Avg { .. }, Some(count_include_pad)) => PoolKind::Avg { count_include_pad },
-            (PoolKind::Avg { .. }, None) => {
-                let problem = "count_include_pad is missing, expected true or false";
-                return Err(Error::graph(self.place, problem));
+        let wrong = |problem: String| Err(Error::graph(self.place, problem));
+        let without =
+            |name: &str| wrong(format!("{name} has no meaning for {}, expected none", self.kind));
+        let kind = match (kind, a.count_include_pad, a.gate) {
+            (PoolKind::Avg { .. }, _, Some(_)) => return without("gate"),
+            (PoolKind::Avg { .. }, Some(count_include_pad), _) => {
+                PoolKind::Avg { count_include_pad }
             }
-            (_, Some(_)) => {
-                let problem =
-                    format!("count_include_pad has no meaning for {}, expected none", self.kind);
-                return Err(Error::graph(self.place, problem));
+            (PoolKind::Avg { .. }, None, _) => {
+                return wrong("count_include_pad is missing, expected true or false".into());
             }
-            (kind, None) => kind,
+            (_, Some(_), _) => return without("count_include_pad"),
+            (PoolKind::RateMax { .. }, _, Some(gate)) => PoolKind::RateMax { gate },
+            (PoolKind::RateMax { .. }, _, None) => {
+                return wrong("gate is missing, expected \"count\" or \"argmax\"".into());
+            }
+            (_, _, Some(_)) => return without("gate"),
+            (kind, None, None) => kind,
         };
+        let PoolAttributes { kernel_size, stride, padding, ceil_mode, .. } = a;
         Ok(Op::Pool(Pool { dims, kind, kernel_size, stride, padding, ceil_mode }))
     }
 
@@ -280,6 +287,8 @@ impl Op {
                 (PoolKind::MaxSpikes, _) => "spike_max_pool2d",
                 (PoolKind::MaxCurrents, 1) => "current_max_pool1d",
                 (PoolKind::MaxCurrents, _) => "current_max_pool2d",
+                (PoolKind::RateMax { .. }, 1) => "rate_max_pool1d",
+                (PoolKind::RateMax { .. }, _) => "rate_max_pool2d",
             },
             Self::AdaptiveAvgPool { .. } => "adaptive_avg_pool2d",
             Self::Flatten { .. } => "flatten",
@@ -317,6 +326,9 @@ impl Op {
                 });
                 if let PoolKind::Avg { count_include_pad } = pool.kind {
                     spec["count_include_pad"] = json!(count_include_pad);
+                }
+                if let PoolKind::RateMax { gate } = pool.kind {
+                    spec["gate"] = json!(gate);
                 }
                 spec
             }

@@ -16,6 +16,11 @@ pub fn multiplicity_of(value: f32) -> Multiplicity {
     if value.abs() == 1.0 { [1, 0] } else { [0, 1] }
 }
 
+/// The multiplicity of what leaves a maximum of spikes: a whole number is as many spikes.
+pub fn multiplicity_anew(value: f32) -> Multiplicity {
+    if value.fract() == 0.0 { [value.abs() as u64, 0] } else { [0, 1] }
+}
+
 /// The events of one sample over some steps. Unless `graded`, every event has value 1 and counts
 /// as one spike.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Layers without weights on event lists: each appends one step to its result.
 
-use super::events::{Event, Events, Multiplicity};
+use super::events::{Event, Events, Multiplicity, multiplicity_anew};
 use super::window::{Dims, Span, Windows};
 
 /// Channel-wise accumulator that remembers which channels were touched.
@@ -30,7 +30,7 @@ impl Scratch {
         fresh
     }
 
-    fn add(&mut self, event: Event) {
+    pub(super) fn add(&mut self, event: Event) {
         if self.first(event.c) {
             self.value[event.c] = 0.0;
             self.mult[event.c] = [0, 0];
@@ -39,6 +39,11 @@ impl Scratch {
         let mult = &mut self.mult[event.c];
         let [spikes, analog] = event.mult;
         *mult = [mult[0].saturating_add(spikes), mult[1].saturating_add(analog)];
+    }
+
+    /// Touch channel `c`; what `drain` says of it means nothing.
+    pub(super) fn mark(&mut self, c: usize) {
+        self.first(c);
     }
 
     fn raise(&mut self, event: Event) {
@@ -51,7 +56,7 @@ impl Scratch {
     }
 
     /// Visit the touched channels in ascending order and forget them.
-    fn drain(&mut self, mut visit: impl FnMut(usize, f32, Multiplicity, u64)) {
+    pub(super) fn drain(&mut self, mut visit: impl FnMut(usize, f32, Multiplicity, u64)) {
         for k in 0..self.touched.len() {
             let mut word = std::mem::take(&mut self.touched[k]);
             while word != 0 {
@@ -120,9 +125,7 @@ pub fn spike_max_pool(
         scratch.drain(|c, largest, _, hits| {
             let value = if hits < places { largest.max(0.0) } else { largest };
             if value != 0.0 {
-                let whole = value.fract() == 0.0;
-                let mult = if whole { [value.abs() as u64, 0] } else { [0, 1] };
-                push(Event { c, value, mult });
+                push(Event { c, value, mult: multiplicity_anew(value) });
             }
         });
     });

@@ -11,6 +11,7 @@ pub mod dense;
 pub mod dispatch;
 pub mod events;
 pub mod fanout;
+pub mod gated;
 pub mod level;
 pub mod listops;
 pub mod neuron;

@@ -4,8 +4,9 @@ use super::pack::{self, Packed};
 use super::params::{ParentSpec, Population};
 use super::{Delays, Factor, PlanEdge, PlanNode, PlanOp, PoolMode, delayed};
 use crate::graph::kind::{ValueKind, value_kinds};
-use crate::graph::node::{BatchNorm, Conv, Linear, Pool, PoolKind};
+use crate::graph::node::{self, BatchNorm, Conv, Linear, Pool, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Tensor};
+use crate::kernels::gated::Gate;
 use crate::kernels::level::Level;
 use crate::kernels::window::{Dims, Windows, adaptive_axis, pool_axis};
 use crate::{Error, Result};
@@ -74,7 +75,7 @@ fn op(graph: &Graph, id: NodeId, past: usize, level: Level) -> Result<PlanOp> {
             let (packed, fanout) = Packed::conv(conv, input, output, level);
             PlanOp::Synapse { packed: Box::new(packed), fanout, fused: fused(graph, id) }
         }
-        Op::Pool(pool) => pool_op(pool, input, output),
+        Op::Pool(pool) => pool_op(pool, (input, &node.in_shape), output),
         Op::AdaptiveAvgPool { .. } => {
             let y = adaptive_axis(input.h, output.h);
             let x = adaptive_axis(input.w, output.w);
@@ -114,7 +115,7 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.data().to_vec()
 }
 
-fn pool_op(pool: &Pool, input: Dims, output: Dims) -> PlanOp {
+fn pool_op(pool: &Pool, (input, in_shape): (Dims, &[usize]), output: Dims) -> PlanOp {
     let include_pad = match pool.kind {
         PoolKind::Avg { count_include_pad } => count_include_pad,
         _ => true,
@@ -129,6 +130,13 @@ fn pool_op(pool: &Pool, input: Dims, output: Dims) -> PlanOp {
         PoolKind::Avg { .. } => PoolMode::Average,
         PoolKind::MaxSpikes => PoolMode::SpikeMax,
         PoolKind::MaxCurrents => PoolMode::CurrentMax,
+        PoolKind::RateMax { gate } => {
+            let gate = match gate {
+                node::Gate::Count => Gate::Count,
+                node::Gate::Argmax => Gate::Argmax,
+            };
+            return PlanOp::RatePool { windows, gate, from: input, from_shape: in_shape.to_vec() };
+        }
     };
     PlanOp::Pool { windows, mode }
 }

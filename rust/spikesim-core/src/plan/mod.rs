@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::graph::{Graph, NodeId, Readout, Tensor};
 use crate::kernels::fanout::Fanout;
+use crate::kernels::gated::Gate;
 use crate::kernels::level::Level;
 use crate::kernels::scatter::Synapses;
 use crate::kernels::window::{Dims, Windows};
@@ -76,6 +77,8 @@ pub(crate) enum PlanOp {
     Population(Box<Population>),
     /// Sum, average or maximum over windows.
     Pool { windows: Windows, mode: PoolMode },
+    /// Maximum over windows, gated by the sums of the places of the input, which has `from`.
+    RatePool { windows: Windows, gate: Gate, from: Dims, from_shape: Vec<usize> },
     /// Other dims, same C order (Flatten).
     Reshape,
     /// `x · factor (+ shift)`, one value a channel or an element; BatchNorm that could not be
@@ -258,6 +261,7 @@ impl Plan {
                 format!("neurons in blocks of {} on {parents}", p.width)
             }
             PlanOp::Pool { mode, .. } => format!("{mode:?} pool"),
+            PlanOp::RatePool { gate, .. } => format!("max pool gated by {gate:?}"),
             PlanOp::Reshape => "reshape".into(),
             PlanOp::Affine { .. } => "scale".into(),
             PlanOp::Delay { delays } => format!("{} delays", delays.steps.len()),

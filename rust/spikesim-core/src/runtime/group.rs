@@ -249,6 +249,7 @@ impl<'a> Group<'a> {
             PlanOp::Synapse { fused: true, .. } => Ok(()),
             PlanOp::Synapse { .. } => self.synapse(id, steps),
             PlanOp::Delayed { .. } => self.delayed(id, steps),
+            PlanOp::RatePool { .. } => self.rate_pool(id, steps),
             PlanOp::Population(_) => self.population(id, steps),
             _ => self.weightless(id, steps),
         }

@@ -4,6 +4,7 @@ mod blocks;
 mod counts;
 mod delay;
 mod eval;
+mod gated;
 mod group;
 mod population;
 mod readout;

@@ -13,6 +13,7 @@ use super::request::{Input, Options};
 use super::state::{self, SampleState, StateArray};
 use crate::graph::NodeId;
 use crate::kernels::fanout::Cost;
+use crate::kernels::gated::Sums;
 use crate::plan::{Plan, PlanNode, PlanOp};
 use crate::{Error, Result};
 
@@ -110,11 +111,15 @@ impl Simulator {
         };
         let nodes = || self.plan.nodes.iter().enumerate();
         let rows: usize = nodes().map(each_step).fold(0, usize::saturating_add);
-        // Membranes, and of the past what is there without any event: values, or offsets of lists.
+        // Membranes, sums of pools, and of the past what is there without any event: values, or offsets of lists.
         let held = |node: &PlanNode| {
-            let population = usize::from(matches!(node.op, PlanOp::Population(_)));
+            let own = match &node.op {
+                PlanOp::Population(_) => node.dims.len(),
+                PlanOp::RatePool { gate, from, .. } => Sums::size(*from, node.dims, *gate),
+                _ => 0,
+            };
             let past = if node.dense { node.dims.len() } else { node.dims.pixels() };
-            let values = population * node.dims.len() + node.history.saturating_mul(past);
+            let values = own.saturating_add(node.history.saturating_mul(past));
             values.saturating_mul(size_of::<f32>())
         };
         let state = nodes().map(|(_, node)| held(node)).fold(0, usize::saturating_add);

@@ -4,6 +4,7 @@ use super::value::Value;
 use crate::graph::NodeId;
 use crate::kernels::dense;
 use crate::kernels::events::Event;
+use crate::kernels::gated::Sums;
 use crate::plan::{Plan, PlanNode, PlanOp};
 use crate::{Error, Result};
 
@@ -16,6 +17,8 @@ pub(super) struct NodeState {
     pub(super) n: Vec<f32>,
     pub(super) a: Vec<f32>,
     pub(super) r: Vec<f32>,
+    /// What a rate-gated pool has summed up.
+    pub(super) sums: Sums,
     /// The past that delayed edges look back to.
     pub(super) past: Option<Value>,
 }
@@ -61,6 +64,9 @@ impl SampleState {
                         state.r = zeros();
                     }
                 }
+                if let PlanOp::RatePool { windows, gate, from, .. } = &node.op {
+                    state.sums = Sums::new(*from, windows, *gate);
+                }
                 if node.history > 0 {
                     state.past = Some(Value::new(node.dims, node.dense, node.history));
                 }
@@ -86,7 +92,8 @@ fn full_shape(front: &[usize], node: &PlanNode) -> Vec<usize> {
     front.iter().chain(&node.shape).copied().collect()
 }
 
-/// The whole state as named arrays: `<node>.v` and the like (N, …), `<node>.history` (D, N, …).
+/// The whole state as named arrays: `<node>.v` and the like (N, …), `<node>.sum` (N, …) of a
+/// pool's input, `<node>.history` (D, N, …).
 pub(super) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
     let mut out = Vec::new();
     for (id, node) in plan.nodes.iter().enumerate() {
@@ -103,6 +110,14 @@ pub(super) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
                 let shape = full_shape(&[samples.len()], node);
                 out.push(StateArray { name: format!("{}.{name}", node.name), shape, data });
             }
+        }
+        if let PlanOp::RatePool { from, from_shape, .. } = &node.op {
+            let mut data = vec![0.0; samples.len() * from.len()];
+            for (sample, row) in samples.iter().zip(data.chunks_exact_mut(from.len())) {
+                dense::to_c_order(sample.nodes[id].sums.places(), *from, row);
+            }
+            let shape = [&[samples.len()], &from_shape[..]].concat();
+            out.push(StateArray { name: format!("{}.sum", node.name), shape, data });
         }
         if node.history > 0 {
             out.extend(export_past(node, id, samples));
@@ -206,6 +221,14 @@ pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
                     let row = &array.data[s * node.dims.len()..][..node.dims.len()];
                     block(row, node, pop.width, values);
                 }
+            }
+        }
+        if let (PlanOp::RatePool { windows, gate, from, .. }, Some(array)) = (&node.op, find("sum"))
+        {
+            for (state, row) in states.iter_mut().zip(array.data.chunks_exact(from.len())) {
+                let mut places = vec![0.0; from.len()];
+                dense::from_c_order(row, *from, &mut places);
+                state.nodes[id].sums = Sums::restored(places, *from, windows, *gate);
             }
         }
         if node.history > 0 {
