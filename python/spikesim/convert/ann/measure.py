@@ -1,0 +1,165 @@
+"""A converted network beside its ANN, layer by layer, in the numbers of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from spikesim import ops
+from spikesim.convert.ann.activation import Activation as AnnActivation
+from spikesim.convert.ann.data import Samples
+from spikesim.convert.ann.graph import Ann
+from spikesim.convert.report import Activation, LayerMeter, LayerReport
+from spikesim.network import Network
+from spikesim.train.layers import added, layer
+
+BATCH = 64
+SAMPLES = 256
+"""Samples on which layers are measured; fractions of neurons need no more."""
+
+
+def layers(
+    ann: Ann,
+    net: Network,
+    data: Samples,
+    n_steps: int,
+    *,
+    heights: Mapping[str, NDArray[np.float64]] | None = None,
+    tell: Callable[[int, int], None] | None = None,
+) -> list[LayerReport]:
+    """Rates and errors of each population that stands in the place of an activation.
+
+    Args:
+        ann: the ANN.
+        net: the spiking network, whose populations have the activations' names.
+        data: samples.
+        n_steps: T.
+        heights: what one spike a step stands for, by population; None: its threshold.
+        tell: is told (samples done, in all).
+
+    Returns:
+        A report for each activation that the network has a population for, in the order of the
+        ANN.
+    """
+    data = data.head(SAMPLES)
+    names = [name for name in ann.activations if _population(net, name) is not None]
+    meters = {name: _meter(ann, net, name, n_steps, heights) for name in names}
+    sim, run_ann, drives = net.compile(), ann.evaluator(), Drives(net)
+    for start in range(0, len(data), BATCH):
+        x = data.x[start : start + BATCH]
+        result = sim.run(x, n_steps=n_steps, record=("spikes",))
+        counts = {
+            node.name: _counts(result.spikes[node.name], len(x), node.shape)
+            for node in net.nodes
+            if isinstance(node.op, ops.Neuron)
+        }
+        rates = {name: torch.from_numpy(n / n_steps).float() for name, n in counts.items()}
+        inputs = drives(torch.from_numpy(x), rates, names)
+        truth = run_ann(torch.from_numpy(x), names)
+        for name in names:
+            meters[name].add(counts[name], z=inputs[name].numpy(), ann=truth[name].numpy())
+        if tell is not None:
+            tell(min(start + BATCH, len(data)), len(data))
+    return [meters[name].result() for name in names]
+
+
+class Drives:
+    """Each population's own mean drive, from the rates of those before it.
+
+    Between populations everything is linear, or a gated maximum pool, whose rate is the maximum
+    of the rates: so the mean over the steps goes through like one step.
+    """
+
+    def __init__(self, net: Network) -> None:
+        self._inputs: dict[str, list[str]] = {node.name: [] for node in net.nodes[1:]}
+        for src, dst, _ in net.edges:
+            self._inputs[dst].append(src)
+        self._calls: dict[str, Any] = {}
+        self._scales: dict[str, Tensor] = {}
+        for node in net.nodes[1:]:
+            op = node.op
+            if isinstance(op, ops.Neuron):
+                amplitude = torch.tensor(op.spike_amplitude)
+                self._scales[node.name] = _along(amplitude, len(node.shape))
+            else:
+                self._calls[node.name] = layer(_stateless(op), node.name, node.in_shape).eval()
+
+    @torch.no_grad()
+    def __call__(
+        self, x: Tensor, rates: Mapping[str, Tensor], wanted: list[str]
+    ) -> dict[str, Tensor]:
+        """The drive (N, *shape) of each population that is wanted; `rates` of all."""
+        values: dict[str, Tensor] = {"input": x}
+        found: dict[str, Tensor] = {}
+        for name, sources in self._inputs.items():
+            arrivals = [values[src] for src in sources]
+            if name in self._scales:
+                if name in wanted:
+                    found[name] = added(arrivals)
+                values[name] = rates[name] * self._scales[name]
+            else:
+                values[name] = self._calls[name](*arrivals)
+        return found
+
+
+def _stateless(op: ops.Op) -> ops.Op:
+    """A gated maximum pool as the maximum of rates that it is in the mean."""
+    if isinstance(op, ops.RateMaxPool1d | ops.RateMaxPool2d):
+        cls: Any = ops.SpikeMaxPool1d if isinstance(op, ops.RateMaxPool1d) else ops.SpikeMaxPool2d
+        plain: ops.Op = cls(op.kernel_size, op.stride, op.padding, op.ceil_mode)
+        return plain
+    return op
+
+
+def _along(values: Tensor, axes: int) -> Tensor:
+    return values.reshape(-1, *(1,) * (axes - 1)) if values.ndim == 1 else values
+
+
+def _population(net: Network, name: str) -> ops.Neuron | None:
+    for node in net.nodes:
+        if node.name == name:
+            op = node.op
+            return op if isinstance(op, ops.Neuron) and op.spikes != "none" else None
+    return None
+
+
+def _meter(
+    ann: Ann,
+    net: Network,
+    name: str,
+    n_steps: int,
+    heights: Mapping[str, NDArray[np.float64]] | None,
+) -> LayerMeter:
+    op = _population(net, name)
+    assert op is not None
+    theta = op.v_threshold.astype(np.float64) if heights is None else heights[name]
+    return LayerMeter(
+        name,
+        net.node(name).shape,
+        n_steps,
+        theta,
+        op.v0.astype(np.float64),
+        reference(ann.activations[name]),
+    )
+
+
+def reference(one: AnnActivation) -> Activation:
+    """An activation as the report's theory has it."""
+    if one.kind == "qcfs":
+        return Activation("qcfs", levels=one.levels, phi=one.phi, scale=one.scale)
+    if one.kind == "leaky_relu":
+        return Activation("leaky_relu", slope=one.slope)
+    return Activation("relu", cap=one.ceiling)
+
+
+def _counts(raster: Any, samples: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Spikes of each neuron over all steps, with their sign, (N, *shape)."""
+    size = int(np.prod(shape))
+    place = raster.sample.astype(np.int64) * size + raster.neuron
+    total = np.bincount(place, weights=raster.count, minlength=samples * size)
+    return total.reshape(samples, *shape)

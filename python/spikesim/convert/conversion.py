@@ -1,0 +1,115 @@
+"""`convert`: a trained ANN as a spiking network, with a report of what it lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from spikesim.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from spikesim.convert.report import ConversionReport
+    from spikesim.network import Network
+
+CALIBRATION = 512
+"""Calibration samples that are used at most, unless `n_calibration` says otherwise."""
+
+
+def convert(
+    ann: nn.Module,
+    calibration: Any = None,
+    *,
+    method: str = "auto",
+    n_steps: int | None = None,
+    input_shape: Sequence[int] | None = None,
+    validation: Any = None,
+    steps: Iterable[int] | None = None,
+    n_calibration: int = CALIBRATION,
+    progress: Any = False,
+    **options: Any,
+) -> tuple[Network, ConversionReport]:
+    """Converts an ANN with ReLU, leaky ReLU or QCFS activations into a spiking network.
+
+    Neurons integrate in the units of the ANN: a threshold is the activation that one spike a step
+    stands for, and the height of spikes is part of the weights that hear them. Batch
+    normalisations are folded. The input is the sample itself, as a constant current at every
+    step; the output is the mean over the steps of the last layer, which approaches the ANN's.
+
+    Args:
+        ann: the trained model, in eval meaning; it is left as it was. Functional ReLUs are found,
+            too.
+        calibration: samples of the training data, scaled as the ANN takes them: an array or
+            tensor (N, *input_shape), a pair (x, y) with labels, an `spikesim.data.Dataset`, or an
+            iterable of batches, as a DataLoader.
+        method: "qcfs", "max", "percentile", "channel_wise", "model", "spike_norm", "rmp",
+            "spiking_resnet", "calibrated", or "auto": the one that does best on the calibration
+            data at `n_steps`.
+        n_steps: T that the network is for; None: L for QCFS, else 32. `run` takes it as the
+            network's own (`net.meta["n_steps"]`).
+        input_shape: of one sample; needed without calibration data.
+        validation: samples, with labels at best, on which accuracy and agreement are measured;
+            None: the calibration data.
+        steps: numbers of steps at which they are; None: powers of two up to `n_steps`, and 32.
+        n_calibration: calibration samples that are used at most.
+        progress: show a bar on stderr, or call this function with (stage, done, in all).
+        options: of the method: `v0` (membranes before the first step, as a part of the threshold),
+            `reset` ("subtract", "to_value"), `max_pool` ("count", "argmax", "or"), `percentile`,
+            `per_channel`, `alpha`, `calibration_steps`, `encoding`, `junction`, `seed`; see
+            docs/conversion.md.
+
+    Returns:
+        The network, and a `ConversionReport`.
+
+    Raises:
+        InputError: no calibration data, NaN in it, activations that are all zero on it, a method
+            or an option that there is not.
+        ShapeError: samples that do not fit the ANN.
+        UnsupportedError: a module that can't be traced, an activation that no neuron stands for,
+            ReLU with the method "qcfs".
+        MissingExtraError: torch is not installed.
+
+    Example:
+        >>> net, report = ss.convert(ann, calibration=images, method="percentile", n_steps=32)
+        >>> print(report)
+        >>> net.compile().run(test_images, n_steps=32).predictions
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(
+            "convert: reading an ANN needs torch; install spikesim[torch]"
+        ) from error
+    from spikesim.convert.ann import doctor
+    from spikesim.convert.ann.data import samples
+    from spikesim.convert.ann.progress import Stages
+    from spikesim.convert.ann.read import check_same, read
+
+    started = time.perf_counter()
+    if not isinstance(ann, torch.nn.Module):
+        raise InputError(f"convert: ann is a {type(ann).__name__}, expected a torch.nn.Module")
+    data = None if calibration is None else samples(calibration, "calibration", n_calibration)
+    if input_shape is None:
+        if data is None:
+            raise InputError(
+                "convert: calibration is missing, expected samples; give calibration=x, of the "
+                'data that the ANN was trained on, or input_shape with the method "model" or "qcfs"'
+            )
+        input_shape = data.shape
+    graph = read(ann, tuple(input_shape))
+    if data is not None:
+        check_same(graph, ann, torch.from_numpy(data.x[:8]))
+    with Stages(progress) as stages:
+        return doctor.converted(
+            graph,
+            data,
+            None if validation is None else samples(validation, "validation"),
+            method=method,
+            n_steps=n_steps,
+            steps=None if steps is None else list(steps),
+            options=options,
+            stages=stages,
+            started=started,
+        )
