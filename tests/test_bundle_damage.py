@@ -74,6 +74,12 @@ def node(net: Header, name: str) -> Header:
     return found
 
 
+def rate(net: Header, kind: str, **attributes: Any) -> None:
+    """Makes another pool of "pool"."""
+    del node(net, "pool")["count_include_pad"]
+    node(net, "pool").update(kind=kind, **attributes)
+
+
 def put(*keys: Any) -> Change:
     """Sets `net[keys[0]][keys[1]]… = keys[-1]`."""
 
@@ -114,6 +120,10 @@ CHANGES: list[tuple[str, Change]] = [
     ("missing field `stride`", lambda t, n: node(n, "pool").pop("stride")),
     ("count_include_pad is missing", lambda t, n: node(n, "pool").pop("count_include_pad")),
     ("count_include_pad has no meaning", lambda t, n: node(n, "pool").update(kind="sum_pool2d")),
+    ("gate has no meaning for avg_pool2d", lambda t, n: node(n, "pool").update(gate="count")),
+    ("gate has no meaning for sum_pool2d", lambda t, n: rate(n, "sum_pool2d", gate="count")),
+    ('gate is missing, expected "count" or "argmax"', lambda t, n: rate(n, "rate_max_pool2d")),
+    ("unknown variant `max`", lambda t, n: rate(n, "rate_max_pool2d", gate="max")),
     ("invalid value: integer `-1`", lambda t, n: node(n, "pool").update(stride=[-1, 1])),
     ("stride is (0, 1), expected at least 1", lambda t, n: node(n, "pool").update(stride=[0, 1])),
     ("invalid length 3, expected 2 entries", lambda t, n: node(n, "pool").update(stride=[1, 1, 1])),

@@ -208,6 +208,10 @@ GRAPH: list[tuple[str, Build]] = [
     ("n: axis is -3, expected an axis of an input with 2", added(lambda: ss.Concat(-3), 1, 4)),
     ("AdaptiveAvgPool2d: output_size is 0, expected at least 1", lambda: ss.AdaptiveAvgPool2d(0)),
     ("Upsample: scale_factor is 0, expected at least 1", lambda: ss.Upsample(0)),
+    (
+        'RateMaxPool2d: gate is \'max\', expected one of "count", "argmax"',
+        lambda: ss.RateMaxPool2d(2, gate="max"),  # type: ignore[arg-type]
+    ),
     # kinds of values
     (
         "n: input is currents, expected spikes; use CurrentMaxPool here",

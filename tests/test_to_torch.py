@@ -21,6 +21,7 @@ import spikesim as ss  # noqa: E402
 import test_semantics  # noqa: E402
 import test_semantics_delays  # noqa: E402
 import test_semantics_neurons  # noqa: E402
+import test_semantics_pools  # noqa: E402
 import test_semantics_sums  # noqa: E402
 from engines import Engine, Reference, Torch, same  # noqa: E402
 from spikesim.errors import GraphError, InputError, ShapeError, UnsupportedError  # noqa: E402
@@ -98,6 +99,7 @@ HAND_WORKED = [
         test_semantics,
         test_semantics_delays,
         test_semantics_neurons,
+        test_semantics_pools,
         test_semantics_sums,
     )
     for name, test in inspect.getmembers(module, inspect.isfunction)

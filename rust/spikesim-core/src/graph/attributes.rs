@@ -38,7 +38,7 @@ pub(super) struct PoolAttributes<const N: usize> {
 
 impl PoolAttributes<1> {
     /// The same window on an image of one row.
-    pub(super) fn as_image(self) -> PoolAttributes<2> {
+    pub(super) fn into_image(self) -> PoolAttributes<2> {
         PoolAttributes {
             kernel_size: [1, self.kernel_size[0]],
             stride: [1, self.stride[0]],

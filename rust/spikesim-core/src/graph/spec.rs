@@ -212,7 +212,7 @@ impl Taker<'_> {
 
     fn pool(&self, dims: usize, kind: PoolKind, object: Map<String, Value>) -> Result<Op> {
         let a = if dims == 1 {
-            self.attributes::<PoolAttributes<1>>(object)?.as_image()
+            self.attributes::<PoolAttributes<1>>(object)?.into_image()
         } else {
             self.attributes::<PoolAttributes<2>>(object)?
         };
