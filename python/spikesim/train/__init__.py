@@ -13,6 +13,7 @@ Example:
 from spikesim.train.files import load_state_dict, save_state_dict
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
+from spikesim.train.qcfs import QCFS
 from spikesim.train.surrogate import (
     ATan,
     FastSigmoid,
@@ -22,11 +23,13 @@ from spikesim.train.surrogate import (
     Surrogate,
     Triangular,
 )
+from spikesim.train.swap import swap_activations
 from spikesim.train.weights import state_dict, with_weights
 
 __all__ = [
     "IF",
     "LIF",
+    "QCFS",
     "ATan",
     "FastSigmoid",
     "Gaussian",
@@ -43,6 +46,7 @@ __all__ = [
     "reset_states",
     "save_state_dict",
     "state_dict",
+    "swap_activations",
     "to_torch",
     "unroll",
     "with_weights",
