@@ -14,10 +14,12 @@ from spikesim.train.files import load_state_dict, save_state_dict
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.surrogate import (
+    STDB,
     ATan,
     FastSigmoid,
     Gaussian,
     Rectangular,
+    RelativeLinear,
     Sigmoid,
     Surrogate,
     Triangular,
@@ -27,12 +29,14 @@ from spikesim.train.weights import state_dict, with_weights
 __all__ = [
     "IF",
     "LIF",
+    "STDB",
     "ATan",
     "FastSigmoid",
     "Gaussian",
     "NetworkState",
     "Neuron",
     "Rectangular",
+    "RelativeLinear",
     "Sigmoid",
     "SpikingModule",
     "Surrogate",
