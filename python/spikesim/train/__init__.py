@@ -11,6 +11,7 @@ Example:
 """
 
 from spikesim.train.files import load_state_dict, save_state_dict
+from spikesim.train.hybrid import Epoch, HybridResult, hybrid
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.surrogate import (
@@ -31,8 +32,10 @@ __all__ = [
     "LIF",
     "STDB",
     "ATan",
+    "Epoch",
     "FastSigmoid",
     "Gaussian",
+    "HybridResult",
     "NetworkState",
     "Neuron",
     "Rectangular",
@@ -43,6 +46,7 @@ __all__ = [
     "TorchNetwork",
     "TorchRun",
     "Triangular",
+    "hybrid",
     "load_state_dict",
     "reset_states",
     "save_state_dict",
