@@ -15,12 +15,13 @@ import spikesim as ss  # noqa: E402
 from spikesim.train.surrogate import SURROGATES, spike  # noqa: E402
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", [name for name in SURROGATES if not SURROGATES[name].timed])
 def test_surrogates_integrate_to_what_they_say(name: str):
     surrogate = SURROGATES[name]()
     x = torch.linspace(-2000, 2000, 4_000_001, dtype=torch.float64)
     integral = float(torch.trapezoid(surrogate.derivative(x), x))
-    assert integral == pytest.approx(2.0 if name == "fast_sigmoid" else 1.0, abs=2e-3)
+    says = {"fast_sigmoid": 2.0, "relative_linear": 0.3}
+    assert integral == pytest.approx(says.get(name, 1.0), abs=2e-3)
     assert bool((surrogate.derivative(x) >= 0).all())
 
 

@@ -121,7 +121,7 @@ class Simulator:
             batch_size = min(whole_number("run", "batch_size", batch_size), samples)
         flags = ("spikes" in wanted, "v" in wanted, "current" in wanted)
         each = dict.fromkeys(self._shapes, flags) if any(flags) else {}
-        with _progress(progress, samples * steps) as tell:
+        with progress_bar(progress, samples * steps) as tell:
             raw = self._core.run(
                 values, samples, steps, constant, each, batch_size, not reset, tell
             )
@@ -197,9 +197,10 @@ def _leaky(net: Network) -> frozenset[str]:
     return frozenset(leaky_layers(net))
 
 
-def _progress(
+def progress_bar(
     progress: Progress, total: int
 ) -> AbstractContextManager[Callable[[int], None] | None]:
+    """What is to be told how much of `total` is done, while it is entered; None: nobody asks."""
     if progress is False or progress is None:
         return nullcontext()
     if callable(progress):

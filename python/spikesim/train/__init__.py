@@ -11,14 +11,17 @@ Example:
 """
 
 from spikesim.train.files import load_state_dict, save_state_dict
+from spikesim.train.hybrid import Epoch, HybridResult, hybrid
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.qcfs import QCFS
 from spikesim.train.surrogate import (
+    STDB,
     ATan,
     FastSigmoid,
     Gaussian,
     Rectangular,
+    RelativeLinear,
     Sigmoid,
     Surrogate,
     Triangular,
@@ -30,18 +33,23 @@ __all__ = [
     "IF",
     "LIF",
     "QCFS",
+    "STDB",
     "ATan",
+    "Epoch",
     "FastSigmoid",
     "Gaussian",
+    "HybridResult",
     "NetworkState",
     "Neuron",
     "Rectangular",
+    "RelativeLinear",
     "Sigmoid",
     "SpikingModule",
     "Surrogate",
     "TorchNetwork",
     "TorchRun",
     "Triangular",
+    "hybrid",
     "load_state_dict",
     "reset_states",
     "save_state_dict",

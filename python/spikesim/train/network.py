@@ -173,6 +173,7 @@ class TorchNetwork(nn.Module):
         *,
         reset: bool = True,
         record: str | Iterable[str] = (),
+        masks: Mapping[str, Tensor] | None = None,
     ) -> TorchRun:
         """Runs the network, keeping the state that it ends with.
 
@@ -182,6 +183,9 @@ class TorchNetwork(nn.Module):
             reset: whether it begins at the start; False: where the run before ended.
             record: which of "spikes" (their number, with its sign), "v" and "current" (the sum
                 of what arrives) to return of every population.
+            masks: by population, what its output is multiplied with at every step, to be broadcast
+                against (N, *shape): a dropout that stays the same over time. What is recorded,
+                and the readouts that look into a population, are as without.
 
         Returns:
             The readout, (N, *output_shape) (rule S7; "first_spike" has no gradient), and the
@@ -195,6 +199,9 @@ class TorchNetwork(nn.Module):
         for name in wanted:
             if name not in RECORDS:
                 raise InputError(f"run: record has {name!r}, expected some of {RECORDS}")
+        for name in masks or {}:
+            if not isinstance(self.modules_by_node().get(name), SpikingModule):
+                raise InputError(f"run: masks has {name!r}, expected names of populations")
         x, constant, steps = self._checked(x, n_steps)
         if reset:
             self.reset()
@@ -202,7 +209,7 @@ class TorchNetwork(nn.Module):
         readout = _Readout(self.readout, self.output, steps)
         recorded: dict[str, dict[str, list[Tensor]]] = {key: {} for key in wanted}
         for t in range(steps):
-            now = self._advance(x if constant else x[t], self.state, plan, calls)
+            now = self._advance(x if constant else x[t], self.state, plan, calls, masks or {})
             self._keep(now.state)
             readout.add(t, now)
             by_record = {
@@ -237,7 +244,7 @@ class TorchNetwork(nn.Module):
             raise ShapeError(
                 f"step: x has shape {tuple(x.shape)}, expected (N, {_shown(self.input_shape)})"
             )
-        now = self._advance(self._cast(x), state, *self._calls())
+        now = self._advance(self._cast(x), state, *self._calls(), {})
         return now.values[self.output], now.state
 
     def reset(self) -> None:
@@ -266,6 +273,7 @@ class TorchNetwork(nn.Module):
         state: NetworkState | None,
         plan: Plan,
         calls: Mapping[str, Callable[..., Any]],
+        masks: Mapping[str, Tensor],
     ) -> _Step:
         """One step of every node, in an order that edges without delay allow (S1.2)."""
         if state is None:
@@ -290,7 +298,8 @@ class TorchNetwork(nn.Module):
             if isinstance(call, SpikingModule):
                 total = added(arrivals)
                 out, z, populations[name] = call.step(total, state.populations.get(name))
-                values[name], current[name] = out, total
+                values[name] = out * masks[name] if name in masks else out
+                current[name] = total
                 if call.rules.spikes != "none":
                     spikes[name] = z
             elif isinstance(call, RateMaxPool):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikesim.train.surrogate import Surrogate, emit, spike
+from spikesim.train.surrogate import NEVER, Surrogate, distance, emit, spike
 
 # S8: state smaller than this is zero after its decay.
 TINY = 1e-30
@@ -47,6 +47,8 @@ class State:
         n: inhibitory current; None but with `synapse="alpha"`.
         a: what was added to the threshold; None without adaptation.
         r: int64, steps of silence left; None without a refractory time.
+        since: how many steps before the coming one the last spike was; None unless the surrogate
+            is `timed`.
     """
 
     v: Tensor
@@ -54,6 +56,7 @@ class State:
     n: Tensor | None = None
     a: Tensor | None = None
     r: Tensor | None = None
+    since: Tensor | None = None
 
     def detach(self) -> State:
         """The same numbers, cut off from the steps that made them."""
@@ -136,11 +139,13 @@ def step(
     """
     timing, firing = rules.reset_timing, rules.spikes != "none"
     theta, a = _threshold(p, state.a)
+    since = _since(state) if surrogate.timed and firing else None
+    detach_reset = detach_reset or surrogate.timed
 
     # What the step before left above the threshold (S3.17 to S3.20).
     rho = None
     if firing and (rules.order == "B" or timing != "same_step"):
-        rho = spike(state.v, theta, rules.fires, surrogate)
+        rho = spike(state.v, theta, rules.fires, surrogate, since)
     left = rho.detach() if rho is not None and detach_reset else rho
 
     v = state.v
@@ -163,7 +168,7 @@ def step(
         assert rho is not None
         fired = Fired(rho, None, rho)
     else:
-        fired = _fire(rules, p, h, theta, surrogate)
+        fired = _fire(rules, p, h, theta, surrogate, since)
 
     r = state.r
     if r is not None:
@@ -175,9 +180,19 @@ def step(
     v = _clamped(p, _after(rules, p, h, fired.detach() if detach_reset else fired, left, theta))
     if a is not None:
         a = a + p["theta_plus"] * fired.number
+    if since is not None:
+        since = torch.where(fired.any != 0, torch.ones_like(since), since + 1)
     z = fired.z
     out = z * p["spike_amplitude"] if "spike_amplitude" in p else z
-    return out, z, State(v, i, n, a, r)
+    return out, z, State(v, i, n, a, r, since)
+
+
+def _since(state: State) -> Tensor:
+    """How long ago the last spike was. Nothing of the forward pass depends on it: a state that
+    another surrogate left, or `start`, needs none."""
+    if state.since is None:
+        return torch.full_like(state.v, NEVER, requires_grad=False)
+    return state.since
 
 
 def flush(y: Tensor) -> Tensor:
@@ -235,7 +250,12 @@ def _clamped(p: Mapping[str, Tensor], v: Tensor) -> Tensor:
 
 
 def _fire(
-    rules: Rules, p: Mapping[str, Tensor], h: Tensor, theta: Tensor, surrogate: Surrogate
+    rules: Rules,
+    p: Mapping[str, Tensor],
+    h: Tensor,
+    theta: Tensor,
+    surrogate: Surrogate,
+    since: Tensor | None,
 ) -> Fired:
     """The spikes of the membrane `h` (S3.9 to S3.11).
 
@@ -249,14 +269,17 @@ def _fire(
             count = torch.where(h > 0, torch.floor(stairs), torch.zeros_like(h))
             count = count if most is None else count.clamp(max=most)
             nearest = torch.round(stairs).clamp(min=1.0, max=most)
-        up = emit(h - nearest * theta, count, surrogate)
-        return Fired(up, None, emit(h - theta, count != 0, surrogate))
-    up = spike(h, theta, rules.fires, surrogate)
+        up = emit(distance(h, theta, surrogate, nearest), count, surrogate, since)
+        some = emit(distance(h, theta, surrogate), count != 0, surrogate, since)
+        return Fired(up, None, some)
+    up = spike(h, theta, rules.fires, surrogate, since)
     if rules.spikes != "signed":
         return Fired(up, None, up)
     low = p["v_threshold_neg"]
     below = (h <= low) if rules.fires == ">=" else (h < low)
-    down = emit(low - h, below & (up == 0), surrogate)
+    # Past a negative threshold h falls: in thresholds that is a rise, as a difference it is turned.
+    past = distance(h, low, surrogate) if surrogate.relative else low - h
+    down = emit(past, below & (up == 0), surrogate, since)
     return Fired(up, down, up + down)
 
 
