@@ -11,8 +11,18 @@ Everything here works on plain numbers (NumPy); what reads ANNs and runs network
 
 from spikesim.convert.report.entries import Finding, Severity, Unconverted
 from spikesim.convert.report.errors import ErrorMeter, ErrorStats, LayerErrors, Parts, split
+from spikesim.convert.report.findings import (
+    Limits,
+    diagnose,
+    dropped_softmax,
+    functional_call,
+    max_pool,
+    reused_module,
+    unfolded_batch_norm,
+)
 from spikesim.convert.report.intervals import wilson
 from spikesim.convert.report.layers import LayerMeter, LayerReport
+from spikesim.convert.report.predict import StepsPrediction, predict_steps
 from spikesim.convert.report.report import ConversionReport
 from spikesim.convert.report.theory import (
     Activation,
@@ -33,15 +43,24 @@ __all__ = [
     "LayerErrors",
     "LayerMeter",
     "LayerReport",
+    "Limits",
     "Parts",
     "Severity",
+    "StepsPrediction",
     "Unconverted",
     "bounded_drive_count",
+    "diagnose",
+    "dropped_softmax",
     "expected_error",
+    "functional_call",
     "hhat",
+    "max_pool",
     "mean_drive",
+    "predict_steps",
     "q_counts",
     "q_t",
+    "reused_module",
     "split",
+    "unfolded_batch_norm",
     "wilson",
 ]

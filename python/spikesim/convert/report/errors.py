@@ -57,6 +57,12 @@ class ErrorStats:
     nonzero: float
     """Fraction with an absolute value above 1e-6."""
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.mean) and 0 <= self.rms < math.inf and 0 <= self.max < math.inf):
+            raise InputError(f"report: {self} is not finite, expected finite errors")
+        if not 0 <= self.nonzero <= 1:
+            raise InputError(f"report: nonzero is {self.nonzero}, expected 0 to 1")
+
 
 @dataclass(frozen=True)
 class LayerErrors:
@@ -74,6 +80,17 @@ class LayerErrors:
 
     total: ErrorStats | None = None
     """`φ − r_ann`."""
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Clipping, quantisation, unevenness → share of their summed squares; 0 where all are 0."""
+        squares = {
+            "clipping": self.clipping.rms**2,
+            "quantisation": self.quantisation.rms**2,
+            "unevenness": self.unevenness.rms**2,
+        }
+        total = sum(squares.values())
+        return {name: value / total if total > 0 else 0.0 for name, value in squares.items()}
 
 
 @dataclass(frozen=True)

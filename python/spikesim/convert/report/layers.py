@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikesim.convert.report.errors import ErrorMeter, LayerErrors, checked_ann
+from spikesim.convert.report.errors import ErrorMeter, LayerErrors, checked_ann, checked_counts
 from spikesim.convert.report.theory import Activation, along, numbers, steps, thresholds
 from spikesim.errors import InputError, ShapeError
 
@@ -48,6 +48,24 @@ class LayerReport:
     dead_active: float = 0.0
     saturated: float = 0.0
     agreement: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        for name in ("threshold", "v0"):
+            low, high = (float(x) for x in getattr(self, name))
+            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+                raise InputError(
+                    f"report: {name} of {self.name!r} is ({low}, {high}), expected (least, largest)"
+                )
+            object.__setattr__(self, name, (low, high))
+        for name in ("rate", "dead_silent", "dead_active", "saturated"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"report: {name} of {self.name!r} is {value}, expected 0 to 1")
+        for name in ("snn_mean", "ann_mean", "agreement"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"report: {name} of {self.name!r} is {value}, expected finite")
 
     @property
     def n_neurons(self) -> int:
@@ -124,24 +142,25 @@ class LayerMeter:
                 f"report: counts of {self.name!r} have shape {spikes.shape}, "
                 f"expected (N, {', '.join(map(str, self.shape))})"
             )
-        for name, given in (("z", z is not None), ("ann", ann is not None)):
-            if self._samples and given != self._has[name]:
+        given = {"z": z is not None, "ann": ann is not None}
+        for name in given:
+            if self._samples and given[name] != self._has[name]:
                 raise InputError(
                     f"report: {name} of {self.name!r} comes with some batches only, expected all"
                 )
-            self._has[name] = given
+        output = self._theta * spikes / self.n_steps
+        reference = output if ann is None else checked_ann(ann, spikes.shape)
         if z is None:
-            # The same checks; what a drive of zero says about errors is not kept.
-            ErrorMeter(self.n_steps, 1.0, 0.0, self.activation).add(np.zeros(spikes.shape), spikes)
+            checked_counts(spikes, spikes.shape, self.n_steps, self.activation)
         else:
             self._errors.add(z, spikes, ann)
+        # Nothing of a batch that was refused is kept.
+        self._has = given
         self._samples += spikes.shape[0]
         size = np.abs(spikes)
         self._spikes += int(size.sum())
         self._saturated += int(np.count_nonzero(size == self.n_steps))
         self._fired |= (spikes != 0).any(axis=0)
-        output = self._theta * spikes / self.n_steps
-        reference = output if ann is None else checked_ann(ann, spikes.shape)
         if ann is not None:
             self._active |= (reference != 0).any(axis=0)
         self._snn.add(output, reference)

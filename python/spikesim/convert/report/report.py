@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
+from spikesim.convert.report import form, html, text
 from spikesim.convert.report.entries import Finding, Unconverted
 from spikesim.convert.report.intervals import wilson
 from spikesim.convert.report.layers import LayerReport
+from spikesim.convert.report.predict import StepsPrediction, predict_steps
 from spikesim.convert.report.theory import steps
 from spikesim.errors import InputError
 
@@ -107,6 +112,78 @@ class ConversionReport:
                 return layer
         known = ", ".join(layer.name for layer in self.layers) or "none"
         raise InputError(f"report: layer {name!r} is unknown, expected one of {known}")
+
+    def steps_for(
+        self, accuracy: float, of: Literal["accuracy", "agreement"] = "accuracy"
+    ) -> StepsPrediction:
+        """Predicts the fewest steps that reach an accuracy on the samples of this report.
+
+        Args:
+            accuracy: What is wanted, 0 to 1.
+            of: "accuracy", or "agreement": the fraction predicted as the ANN does, which needs
+                no labels.
+
+        Returns:
+            The T with its interval, or why there is none
+            (:class:`~spikesim.convert.report.predict.StepsPrediction`).
+
+        Raises:
+            InputError: It was not measured, or the accuracy is outside [0, 1].
+        """
+        shares = [layer.errors.shares["clipping"] for layer in self.layers if layer.errors]
+        clipping = sum(shares) / len(shares) if shares else 0.5
+        if of == "agreement":
+            table, reference = self.agreement_by_steps, 1.0
+            return predict_steps(accuracy, table, self.n_samples, reference, table, clipping)
+        if of != "accuracy":
+            raise InputError(f"report: of is {of!r}, expected accuracy or agreement")
+        if not self.accuracy_by_steps and self.agreement_by_steps:
+            raise InputError(
+                "report: accuracy was not measured, expected labels; or ask of='agreement'"
+            )
+        return predict_steps(
+            accuracy,
+            self.accuracy_by_steps,
+            self.n_samples,
+            self.ann_accuracy,
+            self.agreement_by_steps,
+            clipping,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; steps are strings there."""
+        return form.to_dict(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """One JSON object; every number comes back as it was (:meth:`from_json`)."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, data: str | bytes) -> ConversionReport:
+        """The report that :meth:`to_json` wrote.
+
+        Raises:
+            FormatError: It is no JSON, of another version, has a key too many or too few, a value
+                of the wrong type, or one that contradicts the others.
+        """
+        return form.from_json(cls, data)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """A page that needs nothing else: no network, no script; light and dark.
+
+        Args:
+            path: Where to write it as UTF-8; None: nowhere.
+
+        Returns:
+            The page.
+        """
+        page = html.page(self)
+        if path is not None:
+            Path(path).write_text(page, encoding="utf-8")
+        return page
+
+    def __str__(self) -> str:
+        return text.table(self)
 
 
 def _fraction(name: str, value: float) -> float:

@@ -160,23 +160,27 @@ def q_counts(
     """Spikes in `T` steps of a neuron with the constant drive `z`; whole numbers in float64.
 
     With `s = v0 + T·z` that is `clip(⌊s/θ⌋, 0, T)`. A signed neuron (`slope` above 0, negative
-    threshold `−θ/slope`) counts `−clip(⌊−slope·s/θ⌋, 0, T)` where `s` is below zero.
+    threshold `−θ/slope`) counts `−clip(⌊−slope·s/θ⌋, 0, T)` where `s` is below zero. The bound is
+    `T − 1` where the first step does not reach the threshold, which only a `v0` of the sign
+    opposite to the drive's can do to a drive of the threshold and more.
 
     Args:
         z: Mean drive a step.
         n_steps: `T`.
         threshold: `θ`, above zero; broadcasts against `z`.
-        v0: Membrane before the first step, from 0 (signed: from `−θ/slope`) and below `θ`.
+        v0: Membrane before the first step, below `θ` (signed: and above `−θ/slope`).
         slope: Of the leaky ReLU that the signed neuron stands for; 0: a plain neuron.
     """
     count = steps(n_steps)
-    theta, start = numbers("threshold", threshold), numbers("v0", v0)
-    total = start + count * numbers("drive", z)
-    up = np.clip(np.floor(total / theta), 0, count)
+    theta, start, drive = numbers("threshold", threshold), numbers("v0", v0), numbers("drive", z)
+    total = start + count * drive
+    # A first step that falls short of the threshold is a spike that is never caught up with.
+    first = start + drive
+    up = np.clip(np.floor(total / theta), 0, count - 1 + (first >= theta))
     if slope == 0:
         result: Array = up
         return result
-    down = np.clip(np.floor(-slope * total / theta), 0, count)
+    down = np.clip(np.floor(-slope * total / theta), 0, count - 1 + (-slope * first >= theta))
     return np.where(total >= 0, up, -down)
 
 
@@ -214,7 +218,8 @@ def bounded_drive_count(drive: ArrayLike, threshold: float, v0: float = 0.0) -> 
             f"report: drive goes from {x.min():g} to {x.max():g}, "
             f"expected within 0 and the threshold {theta:g}"
         )
-    return np.floor((v0 + x.sum(axis=0)) / theta).astype(np.int64)
+    counts: NDArray[np.int64] = np.floor((v0 + x.sum(axis=0)) / theta).astype(np.int64)
+    return counts
 
 
 def mean_drive(
