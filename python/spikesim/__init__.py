@@ -48,15 +48,20 @@ from spikesim.ops import (
 )
 
 if TYPE_CHECKING:
-    from spikesim import conformance, convert, data, energy, models, nir, reference, train
+    from spikesim import conformance, data, energy, models, nir, reference, train
     from spikesim.convert import from_torch
+    from spikesim.convert.face import ConvertModule
+    from spikesim.convert.report import ConversionReport
     from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
     from spikesim.train import to_torch
 
+    convert: ConvertModule  # a module that can be called
+
 # What is imported when it is first asked for: name -> module that has it (or is it).
 _LAZY = {
+    "ConversionReport": "spikesim.convert",
     "Counts": "spikesim.result",
     "NirAssumption": "spikesim.nir",
     "NirOptions": "spikesim.nir",
@@ -88,6 +93,7 @@ __all__ = [
     "Concat",
     "Conv1d",
     "Conv2d",
+    "ConversionReport",
     "Counts",
     "CubaLI",
     "CubaLIF",

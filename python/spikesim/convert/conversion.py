@@ -11,6 +11,8 @@ from spikesim.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from torch import nn
 
+    from spikesim.convert.ann.data import Samples
+    from spikesim.convert.ann.graph import Ann
     from spikesim.convert.report import ConversionReport
     from spikesim.network import Network
 
@@ -76,33 +78,14 @@ def convert(
         >>> print(report)
         >>> net.compile().run(test_images, n_steps=32).predictions
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError(
-            "convert: reading an ANN needs torch; install spikesim[torch]"
-        ) from error
-    from spikesim.convert.ann import doctor
-    from spikesim.convert.ann.data import samples
-    from spikesim.convert.ann.progress import Stages
-    from spikesim.convert.ann.read import check_same, read
-
     started = time.perf_counter()
-    if not isinstance(ann, torch.nn.Module):
-        raise InputError(f"convert: ann is a {type(ann).__name__}, expected a torch.nn.Module")
-    data = None if calibration is None else samples(calibration, "calibration", n_calibration)
-    if input_shape is None:
-        if data is None:
-            raise InputError(
-                "convert: calibration is missing, expected samples; give calibration=x, of the "
-                'data that the ANN was trained on, or input_shape with the method "model" or "qcfs"'
-            )
-        input_shape = data.shape
-    graph = read(ann, tuple(input_shape))
-    if data is not None:
-        check_same(graph, ann, torch.from_numpy(data.x[:8]))
+    graph, data = _read(ann, calibration, "calibration", input_shape, n_calibration)
+    from spikesim.convert.ann.data import samples
+    from spikesim.convert.ann.doctor import converted
+    from spikesim.convert.ann.progress import Stages
+
     with Stages(progress) as stages:
-        return doctor.converted(
+        return converted(
             graph,
             data,
             None if validation is None else samples(validation, "validation"),
@@ -113,3 +96,92 @@ def convert(
             stages=stages,
             started=started,
         )
+
+
+def doctor(
+    ann: nn.Module,
+    net: Network,
+    data: Any,
+    *,
+    n_steps: int | None = None,
+    steps: Iterable[int] | None = None,
+    progress: Any = False,
+) -> ConversionReport:
+    """Examines a spiking network that is said to be an ANN's, whoever converted it.
+
+    It looks for activations that no population stands for (functional ReLUs, with their line),
+    batch normalisations that were not folded, maximum pools that count too much, dead and
+    saturated populations and the first layer that goes wrong. What a spike of a population stands
+    for is found from the data.
+
+    Args:
+        ann: the model.
+        net: the network; populations carry the names of the ANN's activations, as those of
+            `convert` and `from_torch` do.
+        data: samples, with labels at best, in any form that `convert` takes.
+        n_steps: T; None: the network's own, else that of `convert`.
+        steps: further numbers of steps for accuracy and agreement.
+        progress: show a bar on stderr.
+
+    Returns:
+        A `ConversionReport`.
+
+    Raises:
+        InputError, ShapeError, UnsupportedError, MissingExtraError: as `convert`.
+
+    Example:
+        >>> print(ss.convert.doctor(ann, ss.load("theirs.nir"), (images, labels)))
+    """
+    started = time.perf_counter()
+    from spikesim.network import Network
+
+    if not isinstance(net, Network):
+        raise InputError(f"doctor: net is a {type(net).__name__}, expected a Network")
+    graph, checked = _read(ann, data, "data", None, None)
+    from spikesim.convert.ann.doctor import diagnosed
+    from spikesim.convert.ann.progress import Stages
+
+    assert checked is not None
+    with Stages(progress) as stages:
+        return diagnosed(
+            graph,
+            net,
+            checked,
+            n_steps=n_steps,
+            steps=None if steps is None else list(steps),
+            stages=stages,
+            started=started,
+        )
+
+
+def _read(
+    module: Any,
+    data: Any,
+    where: str,
+    input_shape: Sequence[int] | None,
+    at_most: int | None,
+) -> tuple[Ann, Samples | None]:
+    """The graph of an ANN, held against the module, and the samples."""
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(
+            "convert: reading an ANN needs torch; install spikesim[torch]"
+        ) from error
+    from spikesim.convert.ann.data import samples
+    from spikesim.convert.ann.read import check_same, read
+
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(f"convert: ann is a {type(module).__name__}, expected a torch.nn.Module")
+    checked = None if data is None else samples(data, where, at_most)
+    if input_shape is None:
+        if checked is None:
+            raise InputError(
+                "convert: calibration is missing, expected samples; give calibration=x, of the "
+                'data that the ANN was trained on, or input_shape with the method "model" or "qcfs"'
+            )
+        input_shape = checked.shape
+    graph = read(module, tuple(input_shape))
+    if checked is not None and checked.shape == graph.input_shape:
+        check_same(graph, module, torch.from_numpy(checked.x[:8]))
+    return graph, checked

@@ -110,7 +110,12 @@ class Activations:
         return self._add(builder, path, value, one)
 
     def function(
-        self, builder: Builder, path: str, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        builder: Builder,
+        path: str,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> Value | None:
         """What a function or method gives; None: it is no activation."""
         kind = name.strip("_")
@@ -144,9 +149,7 @@ class Activations:
         if one.kind == "qcfs" and not (one.scale > 0 and math.isfinite(one.scale)):
             raise GraphError(f"{path}: scale of QCFS is {one.scale}, expected a number above 0")
         # A stand-in: neurons come here when it is known how they have to be.
-        made = builder.add(
-            ops.IF(), path, value, kind=Kind.SPIKES, signed=one.kind == "leaky_relu"
-        )
+        made = builder.add(ops.IF(), path, value, kind=Kind.SPIKES, signed=one.kind == "leaky_relu")
         self.found[made.name] = replace(one, name=made.name)
         return made
 

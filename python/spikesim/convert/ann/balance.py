@@ -67,7 +67,9 @@ def balanced(
             raise silent(name)
         found[name] = np.asarray(alpha * largest, np.float64)
         if junction == "equal_threshold":
-            found.update({k: v for k, v in shared(ann, _with_rest(found, names)).items() if k in found})
+            found.update(
+                {k: v for k, v in shared(ann, _with_rest(found, names)).items() if k in found}
+            )
         if tell is not None:
             tell(index + 1, len(names))
     return found
@@ -94,9 +96,7 @@ def watching(net: Network, name: str) -> Network:
     return part
 
 
-def largest_input(
-    watched: Network, data: Samples, n_steps: int, encoding: str, seed: int
-) -> float:
+def largest_input(watched: Network, data: Samples, n_steps: int, encoding: str, seed: int) -> float:
     """The largest answer of a network that watches a population."""
     sim = watched.compile()
     rng = np.random.default_rng(seed)

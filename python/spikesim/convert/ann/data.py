@@ -136,7 +136,10 @@ def _joined(pieces: list[tuple[NDArray[np.float32], Any]], where: str) -> Sample
     if any(y is None for _, y in pieces):
         return Samples(x)
     labels = np.concatenate(
-        [np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y).reshape(-1) for _, y in pieces]
+        [
+            np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y).reshape(-1)
+            for _, y in pieces
+        ]
     )
     if labels.dtype.kind not in "iu":
         raise InputError(f"{where}: labels have dtype {labels.dtype}, expected integers")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from spikesim import ops
 from spikesim._inputs import whole_number
+from spikesim.convert.ann import diagnose as foreign
 from spikesim.convert.ann import measure
 from spikesim.convert.ann.auto import choose
 from spikesim.convert.ann.data import Samples
@@ -18,7 +20,8 @@ from spikesim.convert.ann.graph import Ann
 from spikesim.convert.ann.methods import METHODS, Task, options_of
 from spikesim.convert.ann.notes import notes
 from spikesim.convert.ann.progress import Stages
-from spikesim.convert.report import ConversionReport, Finding, Unconverted
+from spikesim.convert.report import ConversionReport, Finding, Unconverted, diagnose
+from spikesim.convert.report.entries import SEVERITIES
 from spikesim.errors import ShapeError
 from spikesim.network import Network
 
@@ -74,6 +77,49 @@ def converted(
         started=started,
     )
     return net, report
+
+
+def diagnosed(
+    ann: Ann,
+    net: Network,
+    data: Samples,
+    *,
+    n_steps: int | None,
+    steps: list[int] | None,
+    stages: Stages,
+    started: float,
+) -> ConversionReport:
+    """The report on any network that is said to be an ANN's, whoever made it."""
+    chosen = n_steps if n_steps is not None else net.meta.get("n_steps", default_steps(ann))
+    chosen = whole_number("doctor", "n_steps", chosen)
+    for name, mine, theirs in (
+        ("input", net.input_shape, ann.input_shape),
+        ("output", net.output_shape, ann.net.output_shape),
+    ):
+        if mine != theirs:
+            raise ShapeError(
+                f"doctor: the network's {name} has shape {mine}, expected {theirs} as the ANN's"
+            )
+    found, lost = notes(ann, net)
+    source = net.meta.get("source", {})
+    method = source.get("method") if isinstance(source, Mapping) else None
+    return examine(
+        ann,
+        net,
+        data,
+        method=str(method or "unknown"),
+        n_steps=chosen,
+        steps=steps,
+        findings=[
+            *found,
+            *foreign.forgotten_norms(ann, net),
+            *foreign.unknown_populations(ann, net),
+        ],
+        unconverted=lost,
+        stages=stages,
+        started=started,
+        heights=foreign.heights(ann, net, data, chosen),
+    )
 
 
 def default_steps(ann: Ann) -> int:
@@ -136,7 +182,7 @@ def examine(
     layers = measure.layers(
         ann, net, data, n_steps, heights=heights, tell=stages.stage("measuring layers")
     )
-    return ConversionReport(
+    report = ConversionReport(
         **known,
         **accuracy,
         n_samples=len(data),
@@ -145,6 +191,8 @@ def examine(
         findings=findings,
         seconds=time.perf_counter() - started,
     )
+    found = sorted((*findings, *diagnose(report)), key=lambda one: SEVERITIES.index(one.severity))
+    return replace(report, findings=found)
 
 
 def _pool(net: Network, name: str) -> str:

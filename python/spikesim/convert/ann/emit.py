@@ -25,7 +25,14 @@ from spikesim.network import Network
 Doubles = NDArray[np.float64]
 Gate = Literal["count", "argmax", "or"]
 
-PASSING = ("sum_pool1d", "sum_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool2d", "upsample")
+PASSING = (
+    "sum_pool1d",
+    "sum_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "adaptive_avg_pool2d",
+    "upsample",
+)
 MAX_POOLS = ("spike_max_pool1d", "spike_max_pool2d")
 CURRENT_POOLS = ("current_max_pool1d", "current_max_pool2d")
 WEIGHTED = ("linear", "conv1d", "conv2d")

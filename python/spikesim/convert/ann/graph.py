@@ -11,9 +11,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from spikesim import ops
 from spikesim.convert.ann.activation import Activation
-from spikesim.errors import InputError, ShapeError
+from spikesim.errors import ShapeError
 from spikesim.network import Network
 from spikesim.train.layers import added, layer
 
@@ -33,6 +32,8 @@ class Ann:
         pools: maximum pools by node: "spikes" after an activation, "moved" where the activation
             stood after the pool (the two change places: an increasing function keeps the
             largest), "currents" where there is none to change with.
+        raw: the graph before its batch normalisations were folded.
+        folded: (layer, batch normalisation, its factors float64 (C,)) of those that were.
     """
 
     net: Network
@@ -40,6 +41,8 @@ class Ann:
     unfolded: Mapping[str, str] = field(default_factory=dict)
     softmax: str | None = None
     pools: Mapping[str, str] = field(default_factory=dict)
+    raw: Any = None
+    folded: tuple[tuple[str, str, Any], ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -61,7 +64,9 @@ class Ann:
     def predict(self, x: ArrayLike, batch_size: int = BATCH) -> np.ndarray[Any, Any]:
         """The output (N, *output_shape) of samples (N, *input_shape), float32."""
         run = self.evaluator()
-        parts = [values[self.net.output] for values in run.batches(x, [self.net.output], batch_size)]
+        parts = [
+            values[self.net.output] for values in run.batches(x, [self.net.output], batch_size)
+        ]
         return torch.cat(parts).numpy()
 
 
@@ -78,7 +83,7 @@ class Evaluator:
                 one = ann.activations[node.name]
                 self._calls[node.name] = lambda *xs, _one=one: _one(added(xs))
             else:
-                self._calls[node.name] = layer(_plain(node.op), node.name, node.in_shape).eval()
+                self._calls[node.name] = layer(node.op, node.name, node.in_shape).eval()
         # The last node that needs a value, after which it can go.
         self._last = {src: name for name, sources in self._inputs.items() for src in sources}
 
@@ -112,36 +117,10 @@ class Evaluator:
 
 def split(x: ArrayLike, shape: tuple[int, ...], batch_size: int) -> Iterator[Tensor]:
     """Samples as float32 tensors, batch by batch."""
-    samples = as_samples(x, shape)
-    for start in range(0, len(samples), batch_size):
-        yield torch.from_numpy(np.ascontiguousarray(samples[start : start + batch_size]))
-
-
-def as_samples(x: ArrayLike, shape: tuple[int, ...], where: str = "convert") -> Any:
-    """Calibration data as a float32 array (N, *shape).
-
-    Raises:
-        InputError: no sample, NaN or infinity, no numbers.
-        ShapeError: another shape.
-    """
-    if isinstance(x, Tensor):
-        x = x.detach().cpu().numpy()
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{where}: calibration has dtype {array.dtype}, expected real numbers")
-    if array.ndim == 0 or array.shape[1:] != tuple(shape):
+    array = np.asarray(x, np.float32)
+    if array.shape[1:] != shape:
         raise ShapeError(
-            f"{where}: calibration has shape {array.shape}, expected (N, "
-            f"{', '.join(map(str, shape))})"
+            f"convert: samples have shape {array.shape}, expected (N, {', '.join(map(str, shape))})"
         )
-    if len(array) == 0:
-        raise InputError(f"{where}: calibration has no sample, expected at least 1")
-    array = np.asarray(array, np.float32)
-    if not np.isfinite(array).all():
-        raise InputError(f"{where}: calibration holds NaN or infinity, expected finite values")
-    return array
-
-
-def _plain(op: ops.Op) -> ops.Op:
-    """A maximum of activations is torch's maximum, whatever the rate-gated pool remembers."""
-    return op
+    for start in range(0, len(array), batch_size):
+        yield torch.from_numpy(np.ascontiguousarray(array[start : start + batch_size]))

@@ -54,7 +54,7 @@ def layers(
         x = data.x[start : start + BATCH]
         result = sim.run(x, n_steps=n_steps, record=("spikes",))
         counts = {
-            node.name: _counts(result.spikes[node.name], len(x), node.shape)
+            node.name: counts_of(result.spikes[node.name], len(x), node.shape)
             for node in net.nodes
             if isinstance(node.op, ops.Neuron)
         }
@@ -157,7 +157,7 @@ def reference(one: AnnActivation) -> Activation:
     return Activation("relu", cap=one.ceiling)
 
 
-def _counts(raster: Any, samples: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def counts_of(raster: Any, samples: int, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Spikes of each neuron over all steps, with their sign, (N, *shape)."""
     size = int(np.prod(shape))
     place = raster.sample.astype(np.int64) * size + raster.neuron

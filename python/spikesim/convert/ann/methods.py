@@ -86,15 +86,14 @@ def _qcfs(task: Task) -> Network:
     wrong = [one for one in task.ann.activations.values() if one.kind != "qcfs"]
     if wrong:
         named = ", ".join(
-            one.name + ("" if one.where is None else f" (a function at {one.where})") for one in wrong
+            one.name + ("" if one.where is None else f" (a function at {one.where})")
+            for one in wrong
         )
         raise UnsupportedError(
             f"{wrong[0].name}: {wrong[0].describe()} has no λ, expected QCFS everywhere; put "
             f"spikesim.train.QCFS in the place of {named} and train, or use another method"
         )
-    settings = {
-        name: Setting.of(one.scale, one.phi) for name, one in task.ann.activations.items()
-    }
+    settings = {name: Setting.of(one.scale, one.phi) for name, one in task.ann.activations.items()}
     return task.emit(settings)
 
 
@@ -215,7 +214,11 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             )
     for option, (low, high) in _RANGES.items():
         value = chosen.get(option, high)
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not low <= value <= high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float | np.number)
+            or not low <= value <= high
+        ):
             raise InputError(
                 f"convert: {option} is {value!r}, expected a number from {low:g} to {high:g}"
             )

@@ -4,103 +4,80 @@ from __future__ import annotations
 
 from spikesim import ops
 from spikesim.convert.ann.graph import Ann
-from spikesim.convert.report import Finding, Unconverted
+from spikesim.convert.report import (
+    Finding,
+    Unconverted,
+    dropped_softmax,
+    functional_call,
+    max_pool,
+    reused_module,
+    unfolded_batch_norm,
+)
 from spikesim.network import Network
+
+WIDE = 25
+"""Weights of a kernel above which a first layer is wide."""
+
+Gated = ops.RateMaxPool1d | ops.RateMaxPool2d
+Or = ops.SpikeMaxPool1d | ops.SpikeMaxPool2d
 
 
 def notes(ann: Ann, net: Network) -> tuple[list[Finding], list[Unconverted]]:
     """What of the ANN became what, where that is not one to one; and what the network lacks."""
-    have = {node.name: node.op for node in net.nodes}
+    have = {node.name: node for node in net.nodes}
     found: list[Finding] = []
     lost: list[Unconverted] = []
+    uses: dict[str, list[str]] = {}
     for one in ann.activations.values():
-        where = "" if one.where is None else one.where
-        kind = one.describe() if one.module is not None else f"functional {one.describe()}"
-        population = have.get(one.name)
-        if not isinstance(population, ops.Neuron) or population.spikes == "none":
-            lost.append(
-                Unconverted(
-                    one.name,
-                    kind,
-                    where,
-                    "the network has no spiking population in its place",
-                    "convert the ANN with spikesim.convert, which finds functional calls, or make "
-                    "it a module of its own",
-                )
+        if one.module is not None:
+            uses.setdefault(one.module, []).append(one.name)
+        node = have.get(one.name)
+        population = isinstance(node.op, ops.Neuron) if node is not None else False
+        function = one.module is None
+        if not population:
+            kind = f"functional {one.describe()}" if function else one.describe()
+            why = "the network has no population of that name in its place"
+            advice = (
+                "make it a module of its own before another tool converts it, or convert with "
+                "spikesim.convert, which finds functional calls"
+                if function
+                else "convert it, or say which population stands for it"
             )
-        elif one.module is None:
-            found.append(
-                Finding(
-                    "info",
-                    one.name,
-                    f"a functional {one.describe()} at {where or 'an unknown line'} became a "
-                    "population; other converters leave it as it is without a word",
-                )
-            )
-        elif one.twice:
-            found.append(
-                Finding(
-                    "info",
-                    one.name,
-                    f"the module {one.module} is called more than once; each call became a "
-                    "population with a threshold of its own",
-                )
-            )
-    for name, why in ann.unfolded.items():
-        found.append(
-            Finding(
-                "warning",
-                name,
-                f"batch normalisation is not folded: {why}; it is a factor and a shift at every "
-                "step",
-                "put it directly after a convolution or linear layer and train again",
-            )
-        )
-    for name, place in ann.pools.items():
-        op = have.get(name)
-        if isinstance(op, ops.RateMaxPool1d | ops.RateMaxPool2d):
-            moved = "; it changed places with the activation after it" if place == "moved" else ""
-            text = f'maximum pool became {type(op).__name__} with the gate "{op.gate}"{moved}'
-            found.append(
-                Finding("info", name, text, "average pooling needs no gate and is exact in the mean")
-            )
-        elif isinstance(op, ops.SpikeMaxPool1d | ops.SpikeMaxPool2d):
-            found.append(
-                Finding(
-                    "warning",
-                    name,
-                    f"maximum pool is a {type(op).__name__}, which passes a spike whenever any "
-                    "input fires, so it counts more than the largest rate",
-                    'use max_pool="count"',
-                )
-            )
+            lost.append(Unconverted(one.name, kind, one.where or "", why, advice))
+        if function:
+            found.append(functional_call(one.name, one.describe(), one.where or "", population))
+    found += [reused_module(name, names) for name, names in uses.items() if len(names) > 1]
+    found += [unfolded_batch_norm(name, why) for name, why in ann.unfolded.items()]
+    found += [
+        _pool(name, have[name].op, place) for name, place in ann.pools.items() if name in have
+    ]
     if ann.softmax is not None:
-        found.append(
-            Finding(
-                "info",
-                "output",
-                f"{ann.softmax} at the end was left out: the largest output stays the largest",
-            )
+        found.append(dropped_softmax("output"))
+    return found + _stem(ann), lost
+
+
+def _pool(name: str, op: ops.Op, place: str) -> Finding:
+    if isinstance(op, Gated):
+        moved = ", after the activation that stood behind it" if place == "moved" else ""
+        return max_pool(name, f'{type(op).__name__} with the gate "{op.gate}"{moved}', True)
+    if isinstance(op, Or):
+        return Finding(
+            "warning",
+            name,
+            f"the max pool is a {type(op).__name__}: it passes a spike whenever any input fires, "
+            "and counts more than the largest rate",
+            'gate it by the rates, max_pool="count", or train with average pooling',
         )
-    found += _stem(ann)
-    return found, lost
+    return max_pool(name, type(op).__name__)
 
 
 def _stem(ann: Ann) -> list[Finding]:
     """The first layer, where it is so wide that its threshold starves the layers after it."""
-    for node in ann.net.nodes[1:]:
-        if node.kind != "conv2d":
-            continue
-        ky, kx = node.array_shapes["weight"][2:]
-        if ky * kx > 25:
-            return [
-                Finding(
-                    "info",
-                    node.name,
-                    f"the first convolution is {ky}x{kx}: its one threshold is high, and the "
-                    "layers after it get few spikes",
-                    "Spike-Norm puts three 3x3 convolutions in its place before training",
-                )
-            ]
+    first = next((node for node in ann.net.nodes if node.kind == "conv2d"), None)
+    if first is None:
         return []
-    return []
+    ky, kx = first.array_shapes["weight"][2:]
+    if ky * kx <= WIDE:
+        return []
+    what = f"the first convolution is {ky}x{kx}: its threshold is high, and few spikes go on"
+    return [Finding("info", first.name, what, "three 3x3 convolutions instead, before training")]

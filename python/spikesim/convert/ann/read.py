@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -48,12 +48,24 @@ def read(module: nn.Module, input_shape: tuple[int, ...]) -> Ann:
             "or QCFS; a network without any needs no spikes"
         )
     net, pools = _behind_activations(net, found)
-    net = net.fold()
+    raw, net = net, net.fold()
     unfolded = {
         node.name: _why_unfolded(net, node.name) for node in net.nodes if node.kind == "batch_norm"
     }
     order = {node.name: found[node.name] for node in net.nodes if node.name in found}
-    return Ann(net, order, unfolded, softmax, pools)
+    return Ann(net, order, unfolded, softmax, pools, raw, _folded(raw, net))
+
+
+def _folded(raw: Network, net: Network) -> tuple[tuple[str, str, Any], ...]:
+    """The batch normalisations that went into the layer before them."""
+    left, inputs = {node.name for node in net.nodes}, _edges(raw)
+    found = []
+    for node in raw.nodes:
+        if node.kind == "batch_norm" and node.name not in left:
+            op: Any = node.op
+            factor = op.weight.astype(np.float64) / np.sqrt(op.running_var + np.float64(op.eps))
+            found.append((inputs[node.name][0], node.name, factor))
+    return tuple(found)
 
 
 def check_same(ann: Ann, module: nn.Module, x: Tensor) -> None:
@@ -83,12 +95,14 @@ def check_same(ann: Ann, module: nn.Module, x: Tensor) -> None:
         )
 
 
-def rebuilt(net: Network, order: list[str], inputs: dict[str, list[str]], new: dict[str, Any]) -> Network:
+def rebuilt(
+    net: Network, order: list[str], inputs: dict[str, list[str]], new: dict[str, Any]
+) -> Network:
     """A network of the same nodes in another order with other edges; `new`: operations that
     are others."""
     out = Network(net.input_shape, dt=net.dt, meta=net.meta)
     for name in order:
-        out.add(new.get(name, None) or net.node(name).op, name, inputs[name])
+        out.add(new.get(name) or net.node(name).op, name, inputs[name])
     return out
 
 
@@ -99,9 +113,7 @@ def _edges(net: Network) -> dict[str, list[str]]:
     return inputs
 
 
-def _without_softmax(
-    net: Network, found: dict[str, Activation]
-) -> tuple[Network, str | None]:
+def _without_softmax(net: Network, found: dict[str, Activation]) -> tuple[Network, str | None]:
     """Leaves out a softmax at the end: the largest output stays the largest."""
     last = found.get(net.output)
     if last is None or last.kind not in SOFTMAX:

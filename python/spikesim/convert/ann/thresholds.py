@@ -69,7 +69,9 @@ def activations(
                     "numbers; look for NaN in the weights or statistics"
                 )
             # (rows, values): a row for each threshold that is looked for.
-            rows = new.swapaxes(0, 1).reshape(new.shape[1], -1) if per_channel else new.reshape(1, -1)
+            rows = (
+                new.swapaxes(0, 1).reshape(new.shape[1], -1) if per_channel else new.reshape(1, -1)
+            )
             every = len(data) * (rows.shape[1] // len(new))
             # Only the largest can be it: kept, exactly, instead of every value.
             keep = every - rank(every, percentile)
@@ -112,7 +114,9 @@ def model_based(ann: Ann) -> dict[str, NDArray[np.float64]]:
             bound[node.name] = largest
         elif node.kind in WEIGHTED:
             weight, bias = node.op.weight.astype(np.float64), node.op.bias
-            drive = np.maximum(weight, 0).reshape(len(weight), -1).sum(1) * float(np.max(sum(sources)))
+            drive = np.maximum(weight, 0).reshape(len(weight), -1).sum(1) * float(
+                np.max(sum(sources))
+            )
             rest = 0.0 if bias is None else np.maximum(bias.astype(np.float64), 0)
             bound[node.name] = float(np.max(drive + rest))
         elif node.kind in (*PASSING, *MAX_POOLS, "flatten", "concat"):
@@ -143,7 +147,11 @@ def shared(ann: Ann, thresholds: Mapping[str, Any]) -> dict[str, Any]:
     for node in ann.net.nodes[1:]:
         if node.kind != "add":
             continue
-        meeting = [name for name in map(lambda src: spiking_source(ann, src), ann.inputs_of(node.name)) if name]
+        meeting = [
+            name
+            for name in map(lambda src: spiking_source(ann, src), ann.inputs_of(node.name))
+            if name
+        ]
         if len(meeting) > 1:
             largest = np.max([np.max(made[name]) for name in meeting])
             made.update((name, np.asarray(largest)) for name in meeting)

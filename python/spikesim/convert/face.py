@@ -1,0 +1,20 @@
+"""The module `spikesim.convert` as something that can be called."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from spikesim.convert.conversion import convert, doctor
+from spikesim.convert.report import ConversionReport
+from spikesim.convert.torch_module import from_torch, load_snntorch_state
+
+
+class ConvertModule(ModuleType):
+    """`spikesim.convert`: a module, and the function `spikesim.convert.conversion.convert`."""
+
+    # What its users' type checkers know of it; the module itself has the same.
+    ConversionReport = ConversionReport
+    doctor = staticmethod(doctor)
+    from_torch = staticmethod(from_torch)
+    load_snntorch_state = staticmethod(load_snntorch_state)
+    __call__ = staticmethod(convert)
