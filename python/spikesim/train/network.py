@@ -14,9 +14,11 @@ from spikesim import ops
 from spikesim._inputs import whole_number
 from spikesim.errors import InputError, ShapeError, UnsupportedError
 from spikesim.network import Network
-from spikesim.train.layers import RateMaxPool, added, layer
+from spikesim.train.arrivals import added
+from spikesim.train.layers import layer
 from spikesim.train.neurons import Neuron, SpikingModule
 from spikesim.train.plan import Plan, Reads, foldable, lags
+from spikesim.train.pools import RateMaxPool
 from spikesim.train.step import State
 from spikesim.train.surrogate import Surrogate
 
@@ -115,8 +117,9 @@ class TorchNetwork(nn.Module):
     """A network as a torch module: what `to_torch` makes.
 
     Each node is a submodule under its name (`module.get_submodule("features.0")`): torch's Linear,
-    Conv1d and Conv2d, `spikesim.train.Neuron`, and modules of `spikesim.train.layers`. So the
-    keys of `state_dict()` are `<node>.<array>`, as in files of networks.
+    Conv1d and Conv2d, `spikesim.train.Neuron`, and modules of `spikesim.train.layers` and
+    `spikesim.train.pools`. So the keys of `state_dict()` are `<node>.<array>`, as in files of
+    networks.
 
     Sums are torch's, in torch's order: where they are exact it equals the engine to the bit,
     elsewhere up to their rounding.

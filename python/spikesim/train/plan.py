@@ -6,7 +6,7 @@ from torch import nn
 
 from spikesim.errors import GraphError
 from spikesim.network import Network
-from spikesim.train.layers import Delayed
+from spikesim.train.arrivals import Delayed
 
 # Of each node, in the order of its edges: (source, how many steps ago).
 Reads = dict[str, list[tuple[str, int]]]
