@@ -281,6 +281,6 @@ def test_what_cannot_be_reached_is_not_promised(trials: dict[str, list[Trial]]) 
     promised = [c for c in never if c.found.n_steps is not None]
     assert len(promised) <= 0.25 * len(never)
     # Of those most say that no T is sure to be enough.
-    assert sum(c.found.high is not None for c in promised) <= 0.05 * len(never)
+    assert sum(c.found.high is not None for c in promised) <= 0.1 * len(never)
     far = [c for c in never if c.last == 32]
     assert sum(c.found.how == "unreachable" for c in far) >= 0.5 * len(far)
