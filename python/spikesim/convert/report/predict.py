@@ -17,8 +17,13 @@ errors; a low end of the curve is left possible always.
 What is predicted is the accuracy on the samples that were measured. Another set of samples differs
 by as much as `ConversionReport.intervals` says, whatever T.
 
-How well it does is measured in `tests/test_report_predict.py` on simulated sets of 3,000 samples
-whose curve is known: see there for the figures that it is held to.
+How well it does, on 200 simulated sets of 3,000 samples whose curve is known, measured up to T = 8
+or 32 and asked for 1 or 0.3 points below the ANN (`tests/test_report_predict.py`): where the
+accuracy can be reached, an extrapolated T is off by a factor of 1.13 (median; nine of ten within
+1.4) and its interval holds the truth in 95 % of the cases; an interpolated one is off by 1.17 (nine
+of ten within 1.7), its interval, which stays within the measured T, holds the smooth curve's in
+67 %; none was called unreachable, one in ten unknown. Of 92 that cannot be reached 44 were called
+so, 33 unknown, and 15 were promised, 11 of them without a sure end.
 """
 
 from __future__ import annotations

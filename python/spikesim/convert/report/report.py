@@ -17,7 +17,7 @@ from spikesim.convert.report.entries import Finding, Unconverted
 from spikesim.convert.report.intervals import wilson
 from spikesim.convert.report.layers import LayerReport
 from spikesim.convert.report.predict import StepsPrediction, predict_steps
-from spikesim.convert.report.theory import steps
+from spikesim.convert.report.theory import steps, whole
 from spikesim.errors import InputError
 
 Threshold = float | tuple[float, ...]
@@ -69,9 +69,7 @@ class ConversionReport:
     def __post_init__(self) -> None:
         keep = object.__setattr__
         keep(self, "n_steps", steps(self.n_steps))
-        if not self.n_samples >= 1:
-            raise InputError(f"report: n_samples is {self.n_samples}, expected at least 1")
-        keep(self, "n_samples", int(self.n_samples))
+        keep(self, "n_samples", whole("n_samples", self.n_samples))
         if self.ann_accuracy is not None:
             keep(self, "ann_accuracy", _fraction("ann_accuracy", self.ann_accuracy))
         for name in ("accuracy_by_steps", "agreement_by_steps"):

@@ -42,19 +42,26 @@ def numbers(what: str, values: ArrayLike) -> Array:
     return array
 
 
-def steps(n_steps: int) -> int:
-    """A number of steps, at least 1.
+def whole(what: str, number: int) -> int:
+    """A count, at least 1, and one that float64 holds.
 
     Raises:
-        InputError: It is not a whole number, or below 1.
+        InputError: It is not a whole number, or out of bounds.
     """
     try:
-        value = operator.index(n_steps)
+        value = operator.index(number)
     except TypeError:
-        raise InputError(f"report: n_steps is {n_steps!r}, expected a whole number") from None
+        raise InputError(f"report: {what} is {number!r}, expected a whole number") from None
     if value < 1:
-        raise InputError(f"report: n_steps is {value}, expected at least 1")
+        raise InputError(f"report: {what} is {value}, expected at least 1")
+    if value > 2**53:
+        raise InputError(f"report: {what} is beyond 2^53, expected at most that")
     return value
+
+
+def steps(n_steps: int) -> int:
+    """A number of steps (:func:`whole`)."""
+    return whole("n_steps", n_steps)
 
 
 def along(what: str, values: ArrayLike, shape: tuple[int, ...]) -> Array:
