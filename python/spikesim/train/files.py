@@ -32,26 +32,32 @@ DTYPES = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
+# The name in the header that is no tensor's.
+_METADATA = "__metadata__"
+
 # As the format has it: a longer header is no header.
 _LONGEST_HEADER = 100_000_000
 
 
-def save_state_dict(tensors: Mapping[str, Tensor], path: FilePath) -> None:
+def save_state_dict(
+    tensors: Mapping[str, Tensor], path: FilePath, metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes a state dict as a safetensors file, which replaces one that is there at once.
 
     Args:
         tensors: `state_dict()` of a module, or `spikesim.train.state_dict(net)`.
         path: where.
+        metadata: what else the header is to say, texts by name.
 
     Raises:
         FormatError: a tensor that the format has no type for.
         OSError: the file can't be written.
     """
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {} if not metadata else {_METADATA: dict(metadata)}
     offset = 0
     for key, tensor in tensors.items():
         dense = isinstance(tensor, Tensor) and tensor.layout == torch.strided
-        if not dense or tensor.dtype not in _NAMES or key == "__metadata__":
+        if not dense or tensor.dtype not in _NAMES or key == _METADATA:
             what = f"a {type(tensor).__name__}" if not dense else f"of {tensor.dtype}"
             raise FormatError(f"{os.fspath(path)}: {key} is {what}, expected a dense tensor")
         size = tensor.numel() * tensor.element_size()
@@ -93,6 +99,11 @@ def load_state_dict(path: FilePath) -> dict[str, Tensor]:
         FormatError: it is no safetensors file, or a damaged one.
         OSError: it can't be read.
     """
+    return load_with_metadata(path)[0]
+
+
+def load_with_metadata(path: FilePath) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What `load_state_dict` gives, and what else the header says."""
     where = os.fspath(path)
     data = bytearray(Path(path).read_bytes())
     if len(data) < 8:
@@ -105,7 +116,7 @@ def load_state_dict(path: FilePath) -> dict[str, Tensor]:
         )
     try:
         header = json.loads(data[8 : 8 + length].decode(), object_pairs_hook=_once)
-        header.pop("__metadata__", None)
+        metadata = {str(key): str(text) for key, text in header.pop(_METADATA, {}).items()}
         entries = {
             str(key): (
                 DTYPES[entry["dtype"]],
@@ -133,7 +144,7 @@ def load_state_dict(path: FilePath) -> dict[str, Tensor]:
         raise FormatError(
             f"{where}: file has {len(data)} bytes, expected {begin + end} as its header says"
         )
-    return {key: tensors[key] for key in entries}
+    return {key: tensors[key] for key in entries}, metadata
 
 
 def _permissions() -> int:

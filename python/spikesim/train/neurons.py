@@ -108,7 +108,8 @@ class SpikingModule(nn.Module):
             self._choose("learn", field, tuple(parameters))
         for field, parameter in parameters.items():
             tensor = torch.as_tensor(parameter, dtype=torch.get_default_dtype()).detach().clone()
-            if not bool(torch.isfinite(tensor).all()):
+            # A tensor on "meta" has no numbers: the model is built for its shapes alone.
+            if not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
                 raise GraphError(f"{name}: {field} is not finite, expected finite numbers")
             if field in learn:
                 self.register_parameter(field, nn.Parameter(tensor))
