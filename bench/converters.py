@@ -304,9 +304,15 @@ def quiet() -> Iterator[None]:
 HALF = {"channel_wise": True, "half_threshold": True}
 
 CONVERTERS: tuple[Converter, ...] = (
+    Converter("spikesim", "calibrated", "single", spikesim("calibrated")),
     *(
-        Converter("spikesim", f"convert {method}", kind, spikesim(method))
-        for method, kind in (("calibrated", "single"), ("calibrated_multi", "multi"))
+        Converter(
+            "spikesim",
+            f"calibrated, {most} spikes a step",
+            "multi",
+            spikesim("calibrated", max_spikes=most),
+        )
+        for most in (4, 16)
     ),
     *(
         Converter("spikingjelly", f"RateCoding {mode}", "single", spikingjelly(rate_coding(mode)))
