@@ -46,7 +46,17 @@ from spikesim.ops import (
 )
 
 if TYPE_CHECKING:
-    from spikesim import conformance, convert, data, energy, models, nir, reference, train
+    from spikesim import (
+        conformance,
+        convert,
+        data,
+        detection,
+        energy,
+        models,
+        nir,
+        reference,
+        train,
+    )
     from spikesim.convert import from_torch
     from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
@@ -64,6 +74,7 @@ _LAZY = {
     "conformance": "spikesim.conformance",
     "convert": "spikesim.convert",
     "data": "spikesim.data",
+    "detection": "spikesim.detection",
     "energy": "spikesim.energy",
     "from_torch": "spikesim.convert",
     "models": "spikesim.models",
@@ -113,6 +124,7 @@ __all__ = [
     "conformance",
     "convert",
     "data",
+    "detection",
     "energy",
     "errors",
     "from_torch",
