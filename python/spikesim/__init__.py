@@ -48,7 +48,16 @@ from spikesim.ops import (
 )
 
 if TYPE_CHECKING:
-    from spikesim import conformance, data, energy, models, nir, reference, train
+    from spikesim import (
+        conformance,
+        data,
+        detection,
+        energy,
+        models,
+        nir,
+        reference,
+        train,
+    )
     from spikesim.convert import from_torch
     from spikesim.convert.face import ConvertModule
     from spikesim.convert.report import ConversionReport
@@ -71,6 +80,7 @@ _LAZY = {
     "conformance": "spikesim.conformance",
     "convert": "spikesim.convert",
     "data": "spikesim.data",
+    "detection": "spikesim.detection",
     "energy": "spikesim.energy",
     "from_torch": "spikesim.convert",
     "models": "spikesim.models",
@@ -123,6 +133,7 @@ __all__ = [
     "conformance",
     "convert",
     "data",
+    "detection",
     "energy",
     "errors",
     "from_torch",

@@ -8,6 +8,7 @@ from spikesim.models.calibrate import calibrate_rate
 from spikesim.models.files import load, save
 from spikesim.models.resnet import resnet8, resnet18, resnet20, resnet34
 from spikesim.models.small import mnist_net
+from spikesim.models.tiny_yolo import tiny_yolo
 from spikesim.models.vgg import vgg11, vgg16
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "resnet20",
     "resnet34",
     "save",
+    "tiny_yolo",
     "vgg11",
     "vgg16",
 ]
