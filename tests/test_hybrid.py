@@ -117,7 +117,10 @@ def test_another_order_is_the_same_network_otherwise() -> None:
     net.readout = "mean"
     late = with_order(net, "B")
     assert late.node("if").op.spec() == {**net.node("if").op.spec(), "order": "B"}
-    assert (late.edges, late.readout, late.output) == (net.edges, "mean", "out")
+    for node in net.nodes:  # each node's own edges keep their order, in which it sums
+        into = [[e for e in n.edges if e.dst == node.name] for n in (net, late)]
+        assert into[0] == into[1]
+    assert (late.readout, late.output) == ("mean", "out")
     assert (late.dt, late.meta) == (net.dt, net.meta)
     again = with_order(late, "A")
     assert [n.op for n in again.nodes[1:]] == [n.op for n in net.nodes[1:]]
@@ -229,7 +232,7 @@ def test_progress_counts_images() -> None:
         ({"y": np.zeros(39, int)}, ShapeError, r"y has shape \(39,\), expected \(40,\)"),
         ({"y": np.full(40, 3)}, InputError, "y has 3, expected labels from 0 to 2"),
         ({"y": np.full(40, -1)}, InputError, "y has -1, expected labels from 0 to 2"),
-        ({"x": np.full((40, 4), 3e38), "lr": 1.0}, InputError, "the loss has become"),
+        ({"x": np.full((40, 4), 3e38), "lr": 1.0}, InputError, "has become"),
     ],
 )  # fmt: skip
 def test_what_means_nothing_is_said(change: Any, error: Any, words: str) -> None:
@@ -288,7 +291,7 @@ def test_digits_without_biases_reach_the_published_bars() -> None:
 def test_digits_with_biases_as_constant_currents_gain_by_tuning() -> None:
     x, _, test, labels = digits.images()
     net = digits.spike_norm(digits.trained(True), x[:256])
-    before = digits.accuracy(with_thresholds(net, 0.7), test, labels, 4)
-    after = digits.accuracy(tuned(net, 4, input="constant", epochs=3, lr=3e-4), test, labels, 4)
-    assert after >= 0.94
+    before = digits.accuracy(with_thresholds(net, 0.7), test, labels, T)
+    after = digits.accuracy(tuned(net, T, input="constant", epochs=3, lr=1e-3), test, labels, T)
+    assert after >= 0.955
     assert after > before

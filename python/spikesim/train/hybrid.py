@@ -177,6 +177,13 @@ def hybrid(
                 if tell is not None:
                     tell(seen)
             history.append(Epoch(loss / len(images), right / len(images)))
+    for name, value in module.named_parameters():
+        if not bool(
+            torch.isfinite(value).all()
+        ):  # neurons that hear NaN are silent: no loss shows it
+            raise InputError(
+                f"hybrid: {name} has become infinite, expected finite numbers; lower lr"
+            )
     return HybridResult(with_weights(start, module.state_dict()), tuple(history))
 
 
