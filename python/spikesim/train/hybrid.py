@@ -182,7 +182,7 @@ def hybrid(
             torch.isfinite(value).all()
         ):  # neurons that hear NaN are silent: no loss shows it
             raise InputError(
-                f"hybrid: {name} has become infinite, expected finite numbers; lower lr"
+                f"hybrid: {path} has become infinite, expected finite numbers; lower lr"
             )
     return HybridResult(with_weights(start, module.state_dict()), tuple(history))
 
