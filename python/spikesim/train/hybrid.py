@@ -177,6 +177,12 @@ def hybrid(
                 if tell is not None:
                     tell(seen)
             history.append(Epoch(loss / len(images), right / len(images)))
+    for path, learned in module.named_parameters():
+        # Neurons that hear NaN are silent: no loss need show it.
+        if not bool(torch.isfinite(learned).all()):
+            raise InputError(
+                f"hybrid: {path} is no longer finite, expected finite numbers; lower lr"
+            )
     return HybridResult(with_weights(start, module.state_dict()), tuple(history))
 
 
