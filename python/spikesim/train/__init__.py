@@ -10,7 +10,9 @@ Example:
     >>> spikes = ss.train.unroll(net, torch.rand(2, 4), n_steps=5)  # (T, N, 3)
 """
 
+from spikesim.train.augment import Affine, Augmentations, CropFlip, Cutout
 from spikesim.train.files import load_state_dict, save_state_dict
+from spikesim.train.fit import FitResult, accuracy, fit
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.qcfs import QCFS
@@ -31,7 +33,12 @@ __all__ = [
     "LIF",
     "QCFS",
     "ATan",
+    "Affine",
+    "Augmentations",
+    "CropFlip",
+    "Cutout",
     "FastSigmoid",
+    "FitResult",
     "Gaussian",
     "NetworkState",
     "Neuron",
@@ -42,6 +49,8 @@ __all__ = [
     "TorchNetwork",
     "TorchRun",
     "Triangular",
+    "accuracy",
+    "fit",
     "load_state_dict",
     "reset_states",
     "save_state_dict",
