@@ -36,19 +36,22 @@ def test_digits_are_the_stated_slice() -> None:
     datasets = pytest.importorskip("sklearn.datasets")
     selection = pytest.importorskip("sklearn.model_selection")
     source = datasets.load_digits()
-    _, x, _, y = selection.train_test_split(
+    x_train, x, y_train, y = selection.train_test_split(
         source.images, source.target, test_size=360, random_state=0, stratify=source.target
     )
-    digits = data.load("digits")
-    np.testing.assert_array_equal(digits.x[:, 0], x)
-    np.testing.assert_array_equal(digits.y, y)
+    for split, images, labels in (("test", x, y), ("train", x_train, y_train)):
+        digits = data.load("digits", split)
+        np.testing.assert_array_equal(digits.x[:, 0], images)
+        np.testing.assert_array_equal(digits.y, labels)
 
 
 @pytest.mark.parametrize(
     ("name", "split", "error"),
     [
-        ("digits", "train", UnsupportedError),
-        ("cifar10", None, UnsupportedError),
+        ("digits", "validation", InputError),
+        ("nmnist", None, UnsupportedError),
+        ("cifar10", "validation", InputError),
+        ("fashion-mnist", "t10k", InputError),
         ("cifar", None, InputError),
         ("x.txt", None, InputError),
         ("x.npz", "test", InputError),
@@ -62,7 +65,9 @@ def test_what_can_not_be_loaded(name: str, split: str | None, error: type[Except
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(InputError, match=r"digits, mnist or a \.npz"):
+    with pytest.raises(
+        InputError, match=r"digits, mnist, fashion-mnist, cifar10, cifar100 or a \.npz"
+    ):
         data.load("cifar")
 
 

@@ -61,6 +61,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "data/make_digits.py",
         "cli/demo.py",
     ),
+    "torchvision": ("data/vision.py", "recipes/"),
+    "PIL": ("data/cifar.py",),
     "snntorch": ("convert/", "conformance/"),
     "spikingjelly": ("convert/", "conformance/"),
     "norse": ("convert/", "conformance/"),

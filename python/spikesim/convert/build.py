@@ -39,6 +39,8 @@ __all__ = [
 KEEP_BINARY = (
     ops.Concat,
     ops.Flatten,
+    ops.RateMaxPool1d,
+    ops.RateMaxPool2d,
     ops.SpikeMaxPool1d,
     ops.SpikeMaxPool2d,
     ops.Upsample,

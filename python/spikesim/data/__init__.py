@@ -1,8 +1,10 @@
 """Data sets by name, and ``.npz`` files: what ``DATA`` means on the command line.
 
 ``load("digits")`` is embedded: the 360 held-out images of the UCI handwritten digits that the
-embedded model (:func:`digits_model`) never saw. ``load("mnist")`` reads the IDX files under
-``SPIKESIM_DATA``. Any other name is a ``.npz`` with ``x``, optional ``y`` and ``layout``.
+embedded model (:func:`digits_model`) never saw, and with ``split="train"`` the 1,437 others.
+``load("mnist")`` reads the IDX files under ``SPIKESIM_DATA``; ``cifar10`` a zip of JPEGs there,
+or torchvision's download, as ``cifar100`` and ``fashion-mnist`` (these two are untested on the
+real files). Any other name is a ``.npz`` with ``x``, optional ``y`` and ``layout``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from spikesim.data.digits import load_digits, model_path
 from spikesim.data.mnist import load_mnist
 from spikesim.data.npz import load_npz, save_npz
 from spikesim.data.preprocess import Preprocessing
+from spikesim.data.vision import load_cifar10, load_cifar100, load_fashion_mnist
 from spikesim.errors import InputError, UnsupportedError
 
 __all__ = [
@@ -27,12 +30,16 @@ __all__ = [
     "save_npz",
 ]
 
-_LOADERS = {"digits": load_digits, "mnist": load_mnist}
+_LOADERS = {
+    "digits": load_digits,
+    "mnist": load_mnist,
+    "fashion-mnist": load_fashion_mnist,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+}
 
 #: Names that the interface reserves and that this version can't read.
 _RESERVED = (
-    "fashion-mnist",
-    "cifar10",
     "nmnist",
     "poker-dvs",
     "dvs-gesture",
@@ -55,7 +62,7 @@ def load(name: str | os.PathLike[str], split: str | None = None) -> Dataset:
     """Loads a data set.
 
     Args:
-        name: ``"digits"``, ``"mnist"``, or the path of a ``.npz`` with ``x`` (any layout of
+        name: one of :func:`available`, or the path of a ``.npz`` with ``x`` (any layout of
             :data:`LAYOUTS`), optional ``y`` (integer labels, one a sample) and ``layout``.
         split: Part of a named data set, default ``"test"``. A ``.npz`` has no splits.
 
@@ -65,6 +72,7 @@ def load(name: str | os.PathLike[str], split: str | None = None) -> Dataset:
     Raises:
         InputError: the name, the split or the folder is not known.
         UnsupportedError: a data set that this version does not read.
+        MissingExtraError: Pillow or torchvision is needed and not installed.
         FormatError: the file is not what its name says.
         FileNotFoundError: the file is not there.
 

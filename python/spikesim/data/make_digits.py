@@ -3,8 +3,8 @@
 Needs torch and scikit-learn (``uv run --group dev``); takes a minute or two on two cores. Reads
 scikit-learn's ``load_digits`` (UCI "Optical Recognition of Handwritten Digits", E. Alpaydin and
 C. Kaynak, CC BY 4.0), sets 360 images aside, trains a convolutional network of integrate-and-fire
-neurons on the others alone, and saves both. Weights and biases are rounded to the grid of k/256
-during training, so that every sum in the network is exact in float32, in any order.
+neurons on the others alone, and saves all three. Weights and biases are rounded to the grid of
+k/256 during training, so that every sum in the network is exact in float32, in any order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn.utils import parametrize
 
 import spikesim as ss
 from spikesim.data import save_npz
-from spikesim.data.digits import images_path, model_path
+from spikesim.data.digits import images_path, model_path, training_images_path
 from spikesim.train import IF, ATan, unroll
 
 HELD_OUT = 360
@@ -139,8 +139,8 @@ def settle(net: nn.Sequential) -> None:
                 assert torch.equal(scaled, scaled.round()), f"{layer}.{name} is off the grid"
 
 
-def main(model: Path | None = None, images: Path | None = None) -> None:
-    """Trains, prints the accuracy, and writes the model and the held-out images."""
+def main(model: Path | None = None, images: Path | None = None, others: Path | None = None) -> None:
+    """Trains, prints the accuracy, and writes the model, the held-out images and the others."""
     torch.manual_seed(SEED)
     torch.set_num_threads(2)
     start = time.perf_counter()
@@ -173,6 +173,7 @@ def main(model: Path | None = None, images: Path | None = None) -> None:
     )
     network.save(model or model_path())
     save_npz(images or images_path(), {"x": x_test, "y": y_test, "layout": "N"})
+    save_npz(others or training_images_path(), {"x": x_train, "y": y_train, "layout": "N"})
     print(f"done in {time.perf_counter() - start:.0f} s")
 
 

@@ -10,8 +10,10 @@ Example:
     >>> spikes = ss.train.unroll(net, torch.rand(2, 4), n_steps=5)  # (T, N, 3)
 """
 
+from spikesim.train.augment import Affine, Augmentations, CropFlip, Cutout
 from spikesim.train.files import load_state_dict, save_state_dict
 from spikesim.train.hybrid import Epoch, HybridResult, hybrid
+from spikesim.train.fit import FitResult, accuracy, fit
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.qcfs import QCFS
@@ -36,7 +38,12 @@ __all__ = [
     "STDB",
     "ATan",
     "Epoch",
+    "Affine",
+    "Augmentations",
+    "CropFlip",
+    "Cutout",
     "FastSigmoid",
+    "FitResult",
     "Gaussian",
     "HybridResult",
     "NetworkState",
@@ -50,6 +57,8 @@ __all__ = [
     "TorchRun",
     "Triangular",
     "hybrid",
+    "accuracy",
+    "fit",
     "load_state_dict",
     "reset_states",
     "save_state_dict",

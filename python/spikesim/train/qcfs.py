@@ -129,7 +129,8 @@ class _Staircase(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, lam: Tensor, L: int, phi: float, window: str) -> Tensor:
-        out = (z / lam * L + phi).floor_().clamp_(0, L).div_(L).mul_(lam)
+        # In place wherever it can be: large feature maps cost by the pass, not by the operation.
+        out = (z / lam).mul_(L).add_(phi).floor_().clamp_(0, L).div_(L).mul_(lam)
         ctx.save_for_backward(z, lam, out)
         # How far the window lies below [0, λ], as a fraction of λ.
         ctx.shift = phi / L if window == "paper" else 0.0
@@ -137,16 +138,15 @@ class _Staircase(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         z, lam, out = ctx.saved_tensors
-        above = z >= lam - lam * ctx.shift
-        inside = (z > -lam * ctx.shift) & ~above
-        for_z = for_lam = None
-        if ctx.needs_input_grad[0]:
-            for_z = gradient * inside
+        low = -lam * ctx.shift
+        high = lam + low
+        above = z >= high
+        for_z = gradient * ((z > low) & ~above)
+        for_lam = None
         if ctx.needs_input_grad[1]:
-            slope = torch.where(inside, (out - z) / lam, above.to(z.dtype))
-            for_lam = (gradient * slope).sum().to(lam.dtype)
+            # a - z is needed inside the window alone; clamped, an infinite z leaves no NaN.
+            inside = (out - torch.clamp(z, low, high)).mul_(for_z).sum() / lam
+            for_lam = (inside + gradient.masked_select(above).sum()).to(lam.dtype)
         return for_z, for_lam, None, None, None

@@ -67,9 +67,8 @@ def balanced(
             raise silent(name)
         found[name] = np.asarray(alpha * largest, np.float64)
         if junction == "equal_threshold":
-            found.update(
-                {k: v for k, v in shared(ann, _with_rest(found, names)).items() if k in found}
-            )
+            meeting = shared(ann, {other: found.get(other, np.zeros(())) for other in names})
+            found = {other: meeting[other] for other in found}
         if tell is not None:
             tell(index + 1, len(names))
     return found
@@ -111,8 +110,3 @@ def largest_input(watched: Network, data: Samples, n_steps: int, encoding: str, 
             out = sim.run(x, n_steps=n_steps).output
         largest = max(largest, float(out.max()))
     return largest
-
-
-def _with_rest(found: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Thresholds that are not known yet count for nothing in a maximum."""
-    return {name: found.get(name, np.zeros(())) for name in names}

@@ -73,7 +73,9 @@ def _factors(now: NDArray[np.float32], before: NDArray[np.float32]) -> NDArray[n
     """By output, the factor between two weights with the least squares."""
     a = now.reshape(len(now), -1).astype(np.float64)
     b = before.reshape(len(before), -1).astype(np.float64)
-    return (a * b).sum(1) / np.maximum((b * b).sum(1), np.finfo(np.float64).tiny)
+    least = np.finfo(np.float64).tiny
+    factors: NDArray[np.float64] = (a * b).sum(1) / np.maximum((b * b).sum(1), least)
+    return factors
 
 
 def _spread(values: NDArray[np.float64]) -> float:

@@ -61,4 +61,5 @@ def outputs_by_steps(
 
 def predictions(output: NDArray[np.float32]) -> NDArray[np.int64]:
     """The class of each sample: the index of its largest output, the lowest of equals (S6.1)."""
-    return output.reshape(len(output), -1).argmax(1).astype(np.int64)
+    classes: NDArray[np.int64] = output.reshape(len(output), -1).argmax(1).astype(np.int64)
+    return classes

@@ -161,5 +161,6 @@ def counts_of(raster: Any, samples: int, shape: tuple[int, ...]) -> NDArray[np.f
     """Spikes of each neuron over all steps, with their sign, (N, *shape)."""
     size = int(np.prod(shape))
     place = raster.sample.astype(np.int64) * size + raster.neuron
-    total = np.bincount(place, weights=raster.count, minlength=samples * size)
-    return total.reshape(samples, *shape)
+    total: Any = np.bincount(place, weights=raster.count, minlength=samples * size)
+    counts: NDArray[np.float64] = total.astype(np.float64).reshape(samples, *shape)
+    return counts

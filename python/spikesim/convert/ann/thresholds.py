@@ -113,14 +113,14 @@ def model_based(ann: Ann) -> dict[str, NDArray[np.float64]]:
             found[node.name] = np.asarray(largest)
             bound[node.name] = largest
         elif node.kind in WEIGHTED:
-            weight, bias = node.op.weight.astype(np.float64), node.op.bias
-            drive = np.maximum(weight, 0).reshape(len(weight), -1).sum(1) * float(
-                np.max(sum(sources))
-            )
-            rest = 0.0 if bias is None else np.maximum(bias.astype(np.float64), 0)
+            op: Any = node.op
+            excitation = np.maximum(op.weight.astype(np.float64), 0).reshape(len(op.weight), -1)
+            drive = excitation.sum(1) * float(np.max(sum(sources)))
+            rest = 0.0 if op.bias is None else np.maximum(op.bias.astype(np.float64), 0)
             bound[node.name] = float(np.max(drive + rest))
         elif node.kind in (*PASSING, *MAX_POOLS, "flatten", "concat"):
-            factor = math.prod(node.op.kernel_size) if node.kind.startswith("sum_pool") else 1.0
+            sizes = node.spec.get("kernel_size", ()) if node.kind.startswith("sum_pool") else ()
+            factor = math.prod(sizes)
             bound[node.name] = factor * max(sources)
         elif node.kind == "add":
             bound[node.name] = float(sum(sources))
@@ -147,11 +147,8 @@ def shared(ann: Ann, thresholds: Mapping[str, Any]) -> dict[str, Any]:
     for node in ann.net.nodes[1:]:
         if node.kind != "add":
             continue
-        meeting = [
-            name
-            for name in map(lambda src: spiking_source(ann, src), ann.inputs_of(node.name))
-            if name
-        ]
+        sources = [spiking_source(ann, src) for src in ann.inputs_of(node.name)]
+        meeting = [name for name in sources if name is not None]
         if len(meeting) > 1:
             largest = np.max([np.max(made[name]) for name in meeting])
             made.update((name, np.asarray(largest)) for name in meeting)
