@@ -12,8 +12,8 @@ Example:
 
 from spikesim.train.augment import Affine, Augmentations, CropFlip, Cutout
 from spikesim.train.files import load_state_dict, save_state_dict
-from spikesim.train.hybrid import Epoch, HybridResult, hybrid
 from spikesim.train.fit import FitResult, accuracy, fit
+from spikesim.train.hybrid import Epoch, HybridResult, hybrid
 from spikesim.train.network import NetworkState, TorchNetwork, TorchRun, to_torch
 from spikesim.train.neurons import IF, LIF, Neuron, SpikingModule, reset_states, unroll
 from spikesim.train.qcfs import QCFS
@@ -37,11 +37,11 @@ __all__ = [
     "QCFS",
     "STDB",
     "ATan",
-    "Epoch",
     "Affine",
     "Augmentations",
     "CropFlip",
     "Cutout",
+    "Epoch",
     "FastSigmoid",
     "FitResult",
     "Gaussian",
@@ -56,9 +56,9 @@ __all__ = [
     "TorchNetwork",
     "TorchRun",
     "Triangular",
-    "hybrid",
     "accuracy",
     "fit",
+    "hybrid",
     "load_state_dict",
     "reset_states",
     "save_state_dict",

@@ -14,7 +14,8 @@ from torch import Tensor
 from spikesim.convert.ann.activation import Activation
 from spikesim.errors import ShapeError
 from spikesim.network import Network
-from spikesim.train.layers import added, layer
+from spikesim.train.arrivals import added
+from spikesim.train.layers import layer
 
 BATCH = 256
 """Samples that are evaluated at a time."""

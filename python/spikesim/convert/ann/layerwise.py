@@ -29,7 +29,8 @@ from spikesim import ops
 from spikesim.convert.ann import calibrate
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.network import Network
-from spikesim.train.layers import added, layer
+from spikesim.train.arrivals import added
+from spikesim.train.layers import layer
 
 CORRECTIONS = 2
 BATCH = 64

@@ -16,7 +16,8 @@ from spikesim.convert.ann.data import Samples
 from spikesim.convert.ann.graph import Ann
 from spikesim.convert.report import Activation, LayerMeter, LayerReport
 from spikesim.network import Network
-from spikesim.train.layers import added, layer
+from spikesim.train.arrivals import added
+from spikesim.train.layers import layer
 
 BATCH = 64
 SAMPLES = 256
