@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 CALIBRATION = 512
 """Calibration samples that are used at most, unless `n_calibration` says otherwise."""
 
+TRAINING = ("hybrid",)
+"""Methods that train on the calibration data."""
+
 
 def convert(
     ann: nn.Module,
@@ -29,7 +32,7 @@ def convert(
     input_shape: Sequence[int] | None = None,
     validation: Any = None,
     steps: Iterable[int] | None = None,
-    n_calibration: int = CALIBRATION,
+    n_calibration: int | None = None,
     progress: Any = False,
     **options: Any,
 ) -> tuple[Network, ConversionReport]:
@@ -47,15 +50,15 @@ def convert(
             tensor (N, *input_shape), a pair (x, y) with labels, an `spikesim.data.Dataset`, or an
             iterable of batches, as a DataLoader.
         method: "qcfs", "max", "percentile", "channel_wise", "model", "spike_norm", "rmp",
-            "spiking_resnet", "calibrated", or "auto": the one that does best on the calibration
-            data at `n_steps`.
+            "spiking_resnet", "calibrated", "hybrid" (needs labels; trains on the calibration
+            data), or "auto": the one that does best on the calibration data at `n_steps`.
         n_steps: T that the network is for; None: L for QCFS, else 32. `run` takes it as the
             network's own (`net.meta["n_steps"]`).
         input_shape: of one sample; needed without calibration data.
         validation: samples, with labels at best, on which accuracy and agreement are measured;
             None: the calibration data.
         steps: numbers of steps at which they are; None: powers of two up to `n_steps`, and 32.
-        n_calibration: calibration samples that are used at most.
+        n_calibration: calibration samples that are used at most; None: 512, with "hybrid" all.
         progress: show a bar on stderr, or call this function with (stage, done, in all).
         options: of the method: `v0` (membranes before the first step, as a part of the threshold),
             `reset` ("subtract", "to_value"), `max_pool` ("count", "argmax", "or"), `percentile`,
@@ -79,6 +82,8 @@ def convert(
         >>> net.compile().run(test_images, n_steps=32).predictions
     """
     started = time.perf_counter()
+    if n_calibration is None and method not in TRAINING:
+        n_calibration = CALIBRATION
     graph, data = _read(ann, calibration, "calibration", input_shape, n_calibration)
     from spikesim.convert.ann.data import samples
     from spikesim.convert.ann.doctor import converted

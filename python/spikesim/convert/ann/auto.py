@@ -13,14 +13,18 @@ from spikesim.convert.ann.graph import Ann
 from spikesim.convert.ann.methods import METHODS, Task, options_of
 from spikesim.convert.ann.progress import Stages
 from spikesim.convert.report import Finding
-from spikesim.errors import InputError
+from spikesim.errors import InputError, UnsupportedError
 from spikesim.network import Network
 
 CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("calibrated", {}),
     ("percentile", {"v0": 0.5}),
     ("channel_wise", {"v0": 0.5}),
 )
 """What is tried, in this order; of equals the first is taken."""
+
+LEAST_HELD = 128
+"""Calibration samples from which on a quarter is held back to judge the candidates."""
 
 
 def choose(
@@ -39,16 +43,24 @@ def choose(
             "convert: calibration is missing, expected samples; give calibration=x, of the data "
             "that the ANN was trained on"
         )
-    truth = ann.predict(data.x)
+    # Judged on samples that nothing was fitted to, where there are enough.
+    held = len(data) // 4 if len(data) >= LEAST_HELD else 0
+    judged = data if not held else data.tail(held)
+    data = data.head(len(data) - held)
+    truth = ann.predict(judged.x)
     best: tuple[tuple[float, float], str, Mapping[str, Any], Network] | None = None
     tried: list[Finding] = []
     for method, defaults in CANDIDATES:
         allowed = {k: v for k, v in options.items() if k in METHODS[method].options}
         given = options_of(method, {**defaults, **allowed})
         tell = stages.stage(f"calibrating ({method})")
-        net = METHODS[method].run(Task(ann, data, n_steps, given, tell))
+        try:
+            net = METHODS[method].run(Task(ann, data, n_steps, given, tell))
+        except UnsupportedError as error:  # a leaky ReLU can't be calibrated
+            tried.append(Finding("info", "network", f"auto can't use {method}: {error}"))
+            continue
         (output,) = outputs_by_steps(
-            net, data.x, [n_steps], tell=stages.stage(f"trying {method}")
+            net, judged.x, [n_steps], tell=stages.stage(f"trying {method}")
         ).values()
         agreement = float(np.mean(predictions(output) == predictions(truth)))
         error = float(np.sqrt(np.mean((output - truth) ** 2)))

@@ -37,6 +37,11 @@ class Samples:
         """The first samples."""
         return Samples(self.x[:count], None if self.y is None else self.y[:count])
 
+    def tail(self, count: int) -> Samples:
+        """The last samples."""
+        first = len(self) - count
+        return Samples(self.x[first:], None if self.y is None else self.y[first:])
+
 
 def samples(data: Any, where: str = "calibration", at_most: int | None = None) -> Samples:
     """Checks data and brings it to one form.

@@ -27,6 +27,9 @@ from spikesim.network import Network
 
 DEFAULT_STEPS = 32
 
+MEASURED = 1024
+"""Calibration samples on which a network is measured at most, where nothing else is given."""
+
 
 def converted(
     ann: Ann,
@@ -67,7 +70,7 @@ def converted(
     report = examine(
         ann,
         net,
-        validation or data,
+        validation or (None if data is None else data.head(MEASURED)),
         method=method,
         n_steps=chosen,
         steps=steps,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,51 @@ def _balanced(task: Task) -> Network:
     return _uniform(task, found)
 
 
+def _calibrated(task: Task) -> Network:
+    from spikesim.convert.ann.layerwise import calibrated, with_layers
+
+    options = task.options
+    found = calibrated(
+        task.ann,
+        task.samples.x,
+        task.n_steps or 1,
+        max_spikes=options["max_spikes"],
+        ridge=options["ridge"],
+        seed=options["seed"],
+        tell=task.tell,
+    )
+    spikes: Any = "multi" if options["max_spikes"] > 1 else None
+    most = options["max_spikes"] if options["max_spikes"] > 1 else None
+    settings = {
+        name: Setting(theta, found.v0[name], spikes=spikes, max_spikes=most)
+        for name, theta in found.threshold.items()
+    }
+    fitted = replace(task.ann, net=with_layers(task.ann.net, found.layers))
+    return emit(fitted, settings, max_pool=options["max_pool"])
+
+
+def _hybrid(task: Task) -> Network:
+    """Spike-Norm's thresholds (or another method's), then STDB."""
+    from spikesim.train import hybrid
+
+    data, options = task.samples, task.options
+    if data.y is None:
+        raise InputError(
+            "convert: hybrid needs labels, expected calibration=(x, y): it trains on them"
+        )
+    start = options_of(options["start"], {})
+    base = replace(task, data=data.head(START_SAMPLES), options=start, tell=None)
+    fine = ("epochs", "lr", "batch_size", "threshold_scale", "weight_decay", "seed")
+    return hybrid(
+        METHODS[options["start"]].run(base),
+        data.x,
+        data.y,
+        n_steps=task.n_steps or 1,
+        progress=task.tell or False,
+        **{name: options[name] for name in fine},
+    ).net
+
+
 _BALANCE = {
     **_FORM,
     "calibration_steps": 100,
@@ -136,6 +181,9 @@ _BALANCE = {
     "junction": "scaled",
     "seed": 0,
 }
+
+START_SAMPLES = 256
+"""Samples from which "hybrid" has its first thresholds."""
 
 METHODS: dict[str, Method] = {
     "qcfs": Method(
@@ -186,6 +234,27 @@ METHODS: dict[str, Method] = {
         "percentiles with compensated shortcuts, gated max pools, membranes at half threshold",
         {**_FORM, "percentile": 99.9, "per_channel": False, "v0": 0.5},
     ),
+    "calibrated": Method(
+        _calibrated,
+        "after Li et al. (A Free Lunch From ANN), ICML 2021",
+        "layer by layer for the wanted T: weights, thresholds and biases fitted to the spiking "
+        "input",
+        {"ridge": 0.1, "max_spikes": 1, "seed": 0, "max_pool": "count"},
+    ),
+    "hybrid": Method(
+        _hybrid,
+        "Rathi et al., ICLR 2020",
+        "converted thresholds, lowered, then a few epochs of STDB at the wanted T; needs labels",
+        {
+            "start": "spike_norm",
+            "epochs": 3,
+            "lr": 1e-4,
+            "batch_size": 64,
+            "threshold_scale": 0.7,
+            "weight_decay": 5e-4,
+            "seed": 0,
+        },
+    ),
 }
 
 
@@ -231,10 +300,14 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "encoding": ("constant", "poisson"),
     "junction": ("scaled", "equal_threshold"),
     "per_channel": (False, True),
+    "start": ("spike_norm", "rmp", "percentile", "channel_wise", "max", "calibrated"),
 }
 _RANGES = {
     "v0": (0.0, 1.0),
     "percentile": (1e-3, 100.0),
     "alpha": (1e-3, 1.0),
     "calibration_steps": (1, 2**31 - 1),
+    "max_spikes": (1, 255),
+    "epochs": (1, 2**31 - 1),
+    "threshold_scale": (1e-3, 10.0),
 }
