@@ -63,17 +63,17 @@ def choose(
             net, judged.x, [n_steps], tell=stages.stage(f"trying {method}")
         ).values()
         agreement = float(np.mean(predictions(output) == predictions(truth)))
-        error = float(np.sqrt(np.mean((output - truth) ** 2)))
+        distance = float(np.sqrt(np.mean((output - truth) ** 2)))
         tried.append(
             Finding(
                 "info",
                 "network",
                 f"auto tried {method}: {100 * agreement:.2f} % of the calibration samples are "
-                f"predicted as the ANN does at T={n_steps}, outputs differ by {error:.3g} (RMS)",
+                f"predicted as the ANN does at T={n_steps}, outputs differ by {distance:.3g} (RMS)",
             )
         )
-        if best is None or (agreement, -error) > best[0]:
-            best = ((agreement, -error), method, given, net)
+        if best is None or (agreement, -distance) > best[0]:
+            best = ((agreement, -distance), method, given, net)
     assert best is not None
     unknown = [k for k in options if all(k not in METHODS[m].options for m, _ in CANDIDATES)]
     if unknown:
