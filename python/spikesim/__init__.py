@@ -46,7 +46,17 @@ from spikesim.ops import (
 )
 
 if TYPE_CHECKING:
-    from spikesim import conformance, convert, data, energy, models, nir, reference, train
+    from spikesim import (
+        conformance,
+        convert,
+        data,
+        energy,
+        models,
+        nir,
+        recipes,
+        reference,
+        train,
+    )
     from spikesim.convert import from_torch
     from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
@@ -68,6 +78,7 @@ _LAZY = {
     "from_torch": "spikesim.convert",
     "models": "spikesim.models",
     "nir": "spikesim.nir",
+    "recipes": "spikesim.recipes",
     "reference": "spikesim.reference",
     "simulator": "spikesim.simulator",
     "to_torch": "spikesim.train",
@@ -120,6 +131,7 @@ __all__ = [
     "models",
     "nir",
     "ops",
+    "recipes",
     "reference",
     "to_torch",
     "train",
