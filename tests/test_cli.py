@@ -218,7 +218,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", DIGITS], "DATA"),
         (["run", DIGITS, "missing.npz"], "missing.npz"),
         (["run", DIGITS, "unheard-of"], "unheard-of"),
-        (["run", DIGITS, "cifar10"], "cifar10"),
+        (["run", DIGITS, "nmnist"], "nmnist"),
         (["run", DIGITS, "digits", "--split", "train"], "train"),
         (["run", DIGITS, "digits", "--n-steps", "0"], "n_steps"),
         (["run", DIGITS, "digits", "--n-steps", "many"], "--n-steps"),
