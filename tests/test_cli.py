@@ -219,7 +219,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", DIGITS, "missing.npz"], "missing.npz"),
         (["run", DIGITS, "unheard-of"], "unheard-of"),
         (["run", DIGITS, "nmnist"], "nmnist"),
-        (["run", DIGITS, "digits", "--split", "train"], "train"),
+        (["run", DIGITS, "digits", "--split", "validation"], "train"),
         (["run", DIGITS, "digits", "--n-steps", "0"], "n_steps"),
         (["run", DIGITS, "digits", "--n-steps", "many"], "--n-steps"),
         (["run", DIGITS, "digits", "--n-steps", "9" * 23], "n_steps"),

@@ -155,7 +155,7 @@ def test_a_download_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InputError, match=r"fashion-mnist: torchvision can't load it .* x\.gz\)"):
         data.load("fashion-mnist")
     failure = URLError("Name or service not known")
-    with pytest.raises(InputError, match="fashion-mnist: torchvision can't load it .* not known"):
+    with pytest.raises(InputError, match=r"fashion-mnist: torchvision can't load it .* not known"):
         data.load("fashion-mnist")
 
 
