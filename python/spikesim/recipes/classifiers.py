@@ -125,7 +125,7 @@ CLASSIFIERS = (
     _digits("digits-relu", "convolutions, ReLU", "mnist_net", {"activation": "relu"}),
     _digits("digits-qcfs", "convolutions, QCFS L=4", "mnist_net", {"activation": _qcfs(4.0)}),
     _digits("digits-resnet", "ResNet-8, ReLU, max pool", "resnet8", {"activation": "relu"}),
-    _grey("mnist-relu", "convolutions, ReLU, on MNIST", "mnist_net", {"activation": "relu"}, 8),
+    _grey("mnist-relu", "convolutions, ReLU, on MNIST", "mnist_net", {"activation": "relu"}, 10),
     _grey(
         "mnist-qcfs", "convolutions, QCFS L=4, on MNIST", "mnist_net", {"activation": _qcfs(4.0)}, 8
     ),
