@@ -7,6 +7,7 @@ import io
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -144,12 +145,17 @@ def test_what_torchvision_answers(
 def test_a_download_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vision = pytest.importorskip("torchvision.datasets")
 
+    failure: Exception = RuntimeError("Error downloading\nx.gz")
+
     def fail(**_: Any) -> Any:
-        raise RuntimeError("Error downloading\nx.gz")
+        raise failure
 
     monkeypatch.setattr(vision, "FashionMNIST", fail)
     monkeypatch.setenv("SPIKESIM_DATA", str(tmp_path))
     with pytest.raises(InputError, match=r"fashion-mnist: torchvision can't load it .* x\.gz\)"):
+        data.load("fashion-mnist")
+    failure = URLError("Name or service not known")
+    with pytest.raises(InputError, match=r"fashion-mnist: torchvision can't load it .* not known"):
         data.load("fashion-mnist")
 
 

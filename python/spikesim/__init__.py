@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         energy,
         models,
         nir,
+        recipes,
         reference,
         train,
     )
@@ -85,6 +86,7 @@ _LAZY = {
     "from_torch": "spikesim.convert",
     "models": "spikesim.models",
     "nir": "spikesim.nir",
+    "recipes": "spikesim.recipes",
     "reference": "spikesim.reference",
     "simulator": "spikesim.simulator",
     "to_torch": "spikesim.train",
@@ -141,6 +143,7 @@ __all__ = [
     "models",
     "nir",
     "ops",
+    "recipes",
     "reference",
     "to_torch",
     "train",

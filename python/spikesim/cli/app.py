@@ -11,6 +11,7 @@ import typer
 from spikesim.cli.demo import demo
 from spikesim.cli.info import info
 from spikesim.cli.run import run as run_verb
+from spikesim.cli.train import train
 from spikesim.cli.version import version
 from spikesim.errors import SpikesimError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(info)
 app.command(name="run")(run_verb)
+app.command()(train)
 
 
 def _version(asked: bool) -> None:

@@ -64,8 +64,10 @@ def _load(name: str, split: str) -> Dataset:
         source: Any = getattr(datasets, kind)(
             root=str(root), train=split == "train", download=not (root / folder).is_dir()
         )
-    except RuntimeError as error:
-        # Also for files that are there and damaged.
+    except (RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        # No network, no such page, or files that are there and damaged.
         raise InputError(
             f"{name}: torchvision can't load it from {root} ({' '.join(str(error).split())}), "
             "expected its files or a download"

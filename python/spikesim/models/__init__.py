@@ -7,12 +7,13 @@ function. `save` and `load` keep trained ones in files.
 from spikesim.models.calibrate import calibrate_rate
 from spikesim.models.files import load, save
 from spikesim.models.resnet import resnet8, resnet18, resnet20, resnet34
-from spikesim.models.small import mnist_net
+from spikesim.models.small import lenet, mnist_net
 from spikesim.models.tiny_yolo import tiny_yolo
 from spikesim.models.vgg import vgg11, vgg16
 
 __all__ = [
     "calibrate_rate",
+    "lenet",
     "load",
     "mnist_net",
     "resnet8",

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from spikesim.errors import InputError, UnsupportedError
+from spikesim.models.registry import builder
 
 #: Channels and strides of the convolutions, for canvases of digits: eight pixels a cell.
 WIDTHS = (16, 32, 64, 128, 128)
@@ -17,6 +18,7 @@ STRIDES = (1, 2, 2, 2, 1)
 _POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 
 
+@builder
 def tiny_yolo(
     num_classes: int = 10,
     num_anchors: int = 3,
