@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from spikesim.cli.convert import convert
 from spikesim.cli.demo import demo
 from spikesim.cli.info import info
 from spikesim.cli.run import run as run_verb
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(info)
 app.command(name="run")(run_verb)
+app.command()(convert)
 app.command()(train)
 
 

@@ -94,11 +94,16 @@ def train(
         [
             ("accuracy", f"{report['accuracy']:.2%} of {report['test_samples']} held-out samples"),
             ("data", str(report["data"])),
-            ("epochs", f"{report['epochs']}, loss {trained.fit.losses[-1]:.4f} in the last"),
+            ("epochs", _epochs(trained.fit)),
             ("time", f"{report['seconds']:.0f} s"),
             ("model", str(path)),
         ],
     )
+
+
+def _epochs(fit: Any) -> str:
+    last = f", loss {fit.losses[-1]:.4f} in the last" if fit.losses else ""
+    return f"{fit.epochs}{last}"
 
 
 def _writable(out: Path) -> None:

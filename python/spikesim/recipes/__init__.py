@@ -15,6 +15,7 @@ import difflib
 
 from spikesim.errors import InputError
 from spikesim.recipes.classifiers import CLASSIFIERS
+from spikesim.recipes.detector import Detector
 from spikesim.recipes.recipe import Progress, Recipe, Trainable, Trained
 
 __all__ = ["Progress", "Recipe", "Trainable", "Trained", "available", "get", "register", "train"]
@@ -77,5 +78,5 @@ def train(
     return get(name).train(epochs=epochs, seed=seed, data=data, width=width, progress=progress)
 
 
-for _recipe in CLASSIFIERS:
+for _recipe in (*CLASSIFIERS, Detector()):
     register(_recipe)
