@@ -65,7 +65,7 @@ def main() -> None:
         count = options.pop("n_calibration", given.n_calibration)
         data = (prepare.apply(c[:count], 3), labels[:count])
         begun = time.perf_counter()
-        net, report = ss.convert(
+        net, _ = ss.convert(
             module,
             data,
             method=method,
