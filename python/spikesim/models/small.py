@@ -95,6 +95,7 @@ def lenet(
     activation: Activation | None = None,
     neuron: Callable[[], nn.Module] | None = None,
     bias: bool = False,
+    batch_norm: bool = False,
     dropout: float = 0.2,
     seed: int = 0,
 ) -> nn.Sequential:
@@ -113,12 +114,13 @@ def lenet(
             function that makes a module.
         neuron: instead of `activation`: makes a spiking neuron layer.
         bias: whether layers have biases.
+        batch_norm: whether BatchNorm2d follows each convolution.
         dropout: after each pool and the hidden layer, while training.
         seed: of the weights; torch's global generator is not touched.
 
     Returns:
         A module, (N, in_channels, image_size, image_size) → (N, num_classes), in eval mode; its
-        layers are conv1, act1, pool1, drop1, …, flatten, fc1, act3, drop3, fc2.
+        layers are conv1, (bn1,) act1, pool1, drop1, …, flatten, fc1, act3, drop3, fc2.
 
     Raises:
         InputError: a size that can't be, both `neuron` and `activation`.
@@ -143,7 +145,9 @@ def lenet(
         channels, side = in_channels, image_size
         for index, base in enumerate((24, 48), start=1):
             out = widen(base, width)
-            layers[f"conv{index}"] = nn.Conv2d(channels, out, 5, bias=bias)
+            layers[f"conv{index}"] = nn.Conv2d(channels, out, 5, bias=bias and not batch_norm)
+            if batch_norm:
+                layers[f"bn{index}"] = nn.BatchNorm2d(out)
             layers[f"act{index}"] = make()
             layers[f"pool{index}"] = nn.AvgPool2d(2)
             layers[f"drop{index}"] = nn.Dropout(dropout)
