@@ -143,9 +143,8 @@ def _model(spec: str) -> tuple[Any, dict[str, Any]]:
     if not hasattr(code, name):
         raise InputError(f"{path}: has no {name!r}, expected a function or module of that name")
     item = getattr(code, name)
-    import torch
-
-    return (item if isinstance(item, torch.nn.Module) else item()), {}
+    # A module can be called, too; whether it is one is for `convert` to say.
+    return (item if hasattr(item, "named_modules") else item()), {}
 
 
 def _data(name: str, split: str, prepare: Preprocessing) -> tuple[Any, Any]:

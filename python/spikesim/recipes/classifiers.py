@@ -130,8 +130,8 @@ CLASSIFIERS = (
         "mnist-relu",
         "LeNet without biases, ReLU, on MNIST",
         "lenet",
-        {"activation": "relu"},
-        15,
+        {"activation": "relu", "width": 4 / 3},
+        20,
         lr=0.05,
     ),
     # Few wide layers: spikes that come unevenly cost more with every layer.
