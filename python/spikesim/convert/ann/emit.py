@@ -140,7 +140,9 @@ class _Emission:
                     f"{node.name}: {node.kind} is not supported in a conversion, expected a layer "
                     "of an ANN"
                 )
-        self.net.output = self._in_units(self.ann.net.output)
+        last = self.ann.net.output
+        # A population is read by its spikes; their mean is that of the node after it.
+        self.net.output = self._in_units(last, always=last in self.ann.activations)
         self.net.readout = "mean"
         self.net.validate()
         return self.net
@@ -273,10 +275,10 @@ class _Emission:
             return sources, scales[0]
         return [self._in_units(src) for src in sources], np.ones(())
 
-    def _in_units(self, name: str) -> str:
+    def _in_units(self, name: str, *, always: bool = False) -> str:
         """A node with the values of `name` in the ANN's units: itself, or a Scale after it."""
         scale = self.scales[name]
-        if bool((scale == 1).all()):
+        if bool((scale == 1).all()) and not always:
             return name
         made = f"{name}_height"
         while made in self._names and made not in self.scales:
