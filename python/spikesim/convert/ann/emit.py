@@ -106,6 +106,8 @@ class _Emission:
         self.scales: dict[str, Doubles] = {"input": np.float64(1.0) + np.zeros(())}
         self.shifts = self._shifts()
         self._names = {node.name for node in ann.net.nodes}
+        # The Scale after a node, where there is one.
+        self._heights: dict[str, str] = {}
 
     def network(self) -> Network:
         for node in self.ann.net.nodes[1:]:
@@ -280,13 +282,15 @@ class _Emission:
         scale = self.scales[name]
         if bool((scale == 1).all()) and not always:
             return name
+        if name in self._heights:
+            return self._heights[name]
         made = f"{name}_height"
-        while made in self._names and made not in self.scales:
+        while made in self._names:
             made += "_"
-        if made not in self.scales:
-            self._names.add(made)
-            self.net.add(ops.Scale(scale.astype(np.float32)), made, name)
-            self.scales[made] = np.ones(())
+        self._names.add(made)
+        self._heights[name] = made
+        self.net.add(ops.Scale(scale.astype(np.float32)), made, name)
+        self.scales[made] = np.ones(())
         return made
 
     def _of_input(self, name: str) -> bool:
