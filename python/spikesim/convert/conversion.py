@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from spikesim._inputs import whole_number
 from spikesim.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def convert(
         >>> net.compile().run(test_images, n_steps=32).predictions
     """
     started = time.perf_counter()
-    if n_calibration is None and method not in TRAINING:
+    if n_calibration is not None:
+        n_calibration = whole_number("convert", "n_calibration", n_calibration)
+    elif method not in TRAINING:
         n_calibration = CALIBRATION
     graph, data = _read(ann, calibration, "calibration", input_shape, n_calibration)
     from spikesim.convert.ann.data import samples
@@ -96,7 +99,7 @@ def convert(
             None if validation is None else samples(validation, "validation"),
             method=method,
             n_steps=n_steps,
-            steps=None if steps is None else list(steps),
+            steps=_steps("convert", steps),
             options=options,
             stages=stages,
             started=started,
@@ -153,10 +156,19 @@ def doctor(
             net,
             checked,
             n_steps=n_steps,
-            steps=None if steps is None else list(steps),
+            steps=_steps("doctor", steps),
             stages=stages,
             started=started,
         )
+
+
+def _steps(where: str, steps: Any) -> list[int] | None:
+    """Numbers of steps, checked."""
+    if steps is None:
+        return None
+    if not isinstance(steps, Iterable):
+        raise InputError(f"{where}: steps is {steps!r}, expected several numbers of steps")
+    return [whole_number(where, "steps", n) for n in steps]
 
 
 def _read(
@@ -186,6 +198,8 @@ def _read(
                 'data that the ANN was trained on, or input_shape with the method "model" or "qcfs"'
             )
         input_shape = checked.shape
+    if not isinstance(input_shape, Sequence):
+        raise InputError(f"convert: input_shape is {input_shape!r}, expected a tuple of numbers")
     graph = read(module, tuple(input_shape))
     if checked is not None and checked.shape == graph.input_shape:
         check_same(graph, module, torch.from_numpy(checked.x[:8]))

@@ -76,6 +76,11 @@ class Activation:
             return levels.clamp(0, self.levels) * (self.scale / self.levels)
         return z.clamp(0.0, self.ceiling)
 
+    @property
+    def most(self) -> float:
+        """Its largest value: what a neuron that fires at every step may stand for, at most."""
+        return self.scale if self.kind == "qcfs" else self.ceiling
+
     def describe(self) -> str:
         """In words, for reports."""
         what = {"qcfs": f"QCFS(L={self.levels})", "leaky_relu": f"leaky ReLU({self.slope:g})"}

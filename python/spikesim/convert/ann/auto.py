@@ -50,6 +50,7 @@ def choose(
     truth = ann.predict(judged.x)
     best: tuple[tuple[float, float], str, Mapping[str, Any], Network] | None = None
     tried: list[Finding] = []
+    refused: list[UnsupportedError] = []
     for method, defaults in CANDIDATES:
         allowed = {k: v for k, v in options.items() if k in METHODS[method].options}
         given = options_of(method, {**defaults, **allowed})
@@ -58,6 +59,7 @@ def choose(
             net = METHODS[method].run(Task(ann, data, n_steps, given, tell))
         except UnsupportedError as error:  # a leaky ReLU can't be calibrated
             tried.append(Finding("info", "network", f"auto can't use {method}: {error}"))
+            refused.append(error)
             continue
         (output,) = outputs_by_steps(
             net, judged.x, [n_steps], tell=stages.stage(f"trying {method}")
@@ -74,7 +76,8 @@ def choose(
         )
         if best is None or (agreement, -distance) > best[0]:
             best = ((agreement, -distance), method, given, net)
-    assert best is not None
+    if best is None:  # something that no method can convert
+        raise refused[-1]
     unknown = [k for k in options if all(k not in METHODS[m].options for m, _ in CANDIDATES)]
     if unknown:
         options_of(best[1], {unknown[0]: options[unknown[0]]})

@@ -65,7 +65,9 @@ def balanced(
         largest = largest_input(watched, data, n_steps, encoding, seed)
         if largest <= 0:
             raise silent(name)
-        found[name] = np.asarray(alpha * largest, np.float64)
+        # What has a largest value saturates there, not at its largest input.
+        theta = min(alpha * largest, ann.activations[name].most)
+        found[name] = np.asarray(theta, np.float64)
         if junction == "equal_threshold":
             meeting = shared(ann, {other: found.get(other, np.zeros(())) for other in names})
             found = {other: meeting[other] for other in found}

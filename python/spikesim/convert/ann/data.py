@@ -99,7 +99,7 @@ def _is_pair(data: Any) -> bool:
     if y is None:
         return True
     labels = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
-    return labels.ndim == 1 and x.ndim > 1 and len(labels) == len(x)
+    return labels.ndim == 1 and x.ndim > 1
 
 
 def _pair(data: Any, where: str) -> tuple[NDArray[np.float32], Any]:
@@ -110,7 +110,10 @@ def _pair(data: Any, where: str) -> tuple[NDArray[np.float32], Any]:
             f"{where}: a batch is a {type(data).__name__}, expected an array (N, *input_shape) or "
             "a pair (x, y) with a label for each sample"
         )
-    return _array(data[0], where), data[1]
+    x, y = data
+    if y is not None and len(y) != len(x):
+        raise ShapeError(f"{where}: has {len(y)} labels, expected {len(x)}, one a sample")
+    return _array(x, where), y
 
 
 def _array(data: Any, where: str) -> NDArray[np.float32]:

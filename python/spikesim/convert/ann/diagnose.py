@@ -17,6 +17,9 @@ from spikesim.convert.report import Finding
 from spikesim.network import Network
 
 SAMPLES = 64
+NEAR = 0.1
+"""A factor so close to 1 is that of spikes that are rounded, not of other units."""
+
 SAME = 0.02
 """Spread (standard deviation over mean) below which factors of channels are one factor."""
 
@@ -24,8 +27,9 @@ SAME = 0.02
 def heights(ann: Ann, net: Network, data: Samples, n_steps: int) -> dict[str, NDArray[np.float64]]:
     """What one spike a step stands for in each population, where it fits the ANN best.
 
-    The factor between activations and rates with the least squares of what remains; the
-    population's own threshold where it never fires or the ANN's does not.
+    The population's threshold times the factor between activations and θ·rate with the least
+    squares of what remains: 1 where the network's units are the ANN's, or nearly, and where it
+    never fires or the ANN does not; one a channel where one for all fits much worse.
     """
     x = data.head(SAMPLES).x
     result = net.compile().run(x, n_steps=n_steps, record=("spikes",))
@@ -36,11 +40,27 @@ def heights(ann: Ann, net: Network, data: Samples, n_steps: int) -> dict[str, ND
         shape = net.node(name).shape
         rate = counts_of(result.spikes[name], len(x), shape) / n_steps
         activation = truth[name].numpy().astype(np.float64)
-        square = float((rate * rate).sum())
-        scale = float((rate * activation).sum()) / square if square else 0.0
         op: Any = net.node(name).op
-        found[name] = np.asarray(scale) if scale > 0 else op.v_threshold.astype(np.float64)
+        threshold = op.v_threshold.astype(np.float64)
+        if threshold.ndim > 1:
+            threshold = threshold.reshape(len(threshold), -1).mean(1)
+        # (C, everything else)
+        said = rate.swapaxes(0, 1).reshape(shape[0], -1) * threshold.reshape(-1, 1)
+        wanted = activation.swapaxes(0, 1).reshape(shape[0], -1)
+        found[name] = threshold * _fitted(said, wanted)
     return found
+
+
+def _fitted(said: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The factor of `said` (C, n) that meets `wanted`: () or (C,)."""
+    square, product = (said * said).sum(1), (said * wanted).sum(1)
+    if not (square.sum() > 0 and product.sum() > 0):
+        return np.ones(())
+    one = product.sum() / square.sum()
+    each = np.where(product > 0, product / np.where(square > 0, square, 1), one)
+    if ((wanted - each[:, None] * said) ** 2).sum() < ((wanted - one * said) ** 2).sum() / 4:
+        return each
+    return np.asarray(1.0 if abs(one - 1) < NEAR else one)
 
 
 def forgotten_norms(ann: Ann, net: Network) -> list[Finding]:

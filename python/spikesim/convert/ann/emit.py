@@ -106,6 +106,8 @@ class _Emission:
         self.scales: dict[str, Doubles] = {"input": np.float64(1.0) + np.zeros(())}
         self.shifts = self._shifts()
         self._names = {node.name for node in ann.net.nodes}
+        # The Scale after a node, where there is one.
+        self._heights: dict[str, str] = {}
 
     def network(self) -> Network:
         for node in self.ann.net.nodes[1:]:
@@ -140,7 +142,9 @@ class _Emission:
                     f"{node.name}: {node.kind} is not supported in a conversion, expected a layer "
                     "of an ANN"
                 )
-        self.net.output = self._in_units(self.ann.net.output)
+        last = self.ann.net.output
+        # A population is read by its spikes; their mean is that of the node after it.
+        self.net.output = self._in_units(last, always=last in self.ann.activations)
         self.net.readout = "mean"
         self.net.validate()
         return self.net
@@ -273,18 +277,20 @@ class _Emission:
             return sources, scales[0]
         return [self._in_units(src) for src in sources], np.ones(())
 
-    def _in_units(self, name: str) -> str:
+    def _in_units(self, name: str, *, always: bool = False) -> str:
         """A node with the values of `name` in the ANN's units: itself, or a Scale after it."""
         scale = self.scales[name]
-        if bool((scale == 1).all()):
+        if bool((scale == 1).all()) and not always:
             return name
+        if name in self._heights:
+            return self._heights[name]
         made = f"{name}_height"
-        while made in self._names and made not in self.scales:
+        while made in self._names:
             made += "_"
-        if made not in self.scales:
-            self._names.add(made)
-            self.net.add(ops.Scale(scale.astype(np.float32)), made, name)
-            self.scales[made] = np.ones(())
+        self._names.add(made)
+        self._heights[name] = made
+        self.net.add(ops.Scale(scale.astype(np.float32)), made, name)
+        self.scales[made] = np.ones(())
         return made
 
     def _of_input(self, name: str) -> bool:

@@ -49,12 +49,14 @@ def layers(
     """
     data = data.head(SAMPLES)
     names = [name for name in ann.activations if _population(net, name) is not None]
-    meters = {name: _meter(ann, net, name, n_steps, heights) for name in names}
+    # What the membranes of a network in other units have to be multiplied with to be in the ANN's.
+    units = {name: _units(net, name, heights) for name in names}
+    meters = {name: _meter(ann, net, name, n_steps, units[name]) for name in names}
     sim, run_ann, drives = net.compile(), ann.evaluator(), Drives(net)
     for start in range(0, len(data), BATCH):
         x = data.x[start : start + BATCH]
         result = sim.run(x, n_steps=n_steps, record=("spikes",))
-        counts = {
+        counts: dict[str, NDArray[np.float64]] = {
             node.name: counts_of(result.spikes[node.name], len(x), node.shape)
             for node in net.nodes
             if isinstance(node.op, ops.Neuron)
@@ -63,7 +65,9 @@ def layers(
         inputs = drives(torch.from_numpy(x), rates, names)
         truth = run_ann(torch.from_numpy(x), names)
         for name in names:
-            meters[name].add(counts[name], z=inputs[name].numpy(), ann=truth[name].numpy())
+            factor = units[name].reshape(-1, *(1,) * (inputs[name].ndim - 2))
+            z = inputs[name].numpy() * factor
+            meters[name].add(counts[name], z=z, ann=truth[name].numpy())
         if tell is not None:
             tell(min(start + BATCH, len(data)), len(data))
     return [meters[name].result() for name in names]
@@ -134,19 +138,43 @@ def _meter(
     net: Network,
     name: str,
     n_steps: int,
-    heights: Mapping[str, NDArray[np.float64]] | None,
+    units: NDArray[np.float64],
 ) -> LayerMeter:
     op = _population(net, name)
     assert op is not None
-    theta = op.v_threshold.astype(np.float64) if heights is None else heights[name]
+    # m spikes a step of height θ are T·m steps of a neuron with the threshold m·θ: its most a
+    # step is m·θ, and its quantum θ/T.
+    most = op.max_spikes if op.spikes == "multi" else 1
+    shape = net.node(name).shape
+
+    def whole(values: NDArray[np.float32]) -> NDArray[np.float64]:
+        spread = units.reshape(-1, *(1,) * (values.ndim - 1)) if values.ndim > 1 else units
+        scaled: NDArray[np.float64] = most * values.astype(np.float64) * spread
+        return scaled
+
     return LayerMeter(
         name,
-        net.node(name).shape,
-        n_steps,
-        theta,
-        op.v0.astype(np.float64),
+        shape,
+        most * n_steps,
+        whole(op.v_threshold),
+        whole(op.v0),
         reference(ann.activations[name]),
     )
+
+
+def _units(
+    net: Network, name: str, heights: Mapping[str, NDArray[np.float64]] | None
+) -> NDArray[np.float64]:
+    """Height of a spike over threshold, () or (C,)."""
+    op = _population(net, name)
+    if heights is None or op is None:
+        return np.ones(())
+    threshold = op.v_threshold.astype(np.float64)
+    # One factor a channel at most: thresholds of neurons take their mean.
+    if threshold.ndim > 1:
+        threshold = threshold.reshape(len(threshold), -1).mean(1)
+    ratio: NDArray[np.float64] = np.asarray(heights[name] / threshold)
+    return ratio
 
 
 def reference(one: AnnActivation) -> Activation:

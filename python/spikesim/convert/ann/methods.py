@@ -264,7 +264,7 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: a method or an option that there is not, a value that means nothing.
     """
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         known = ", ".join(f'"{method}"' for method in (*METHODS, "auto"))
         raise InputError(f"convert: method is {name!r}, expected one of {known}")
     defaults = METHODS[name].options
@@ -283,13 +283,17 @@ def options_of(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             )
     for option, (low, high) in _RANGES.items():
         value = chosen.get(option, high)
+        if option == "ridge" and value is None:
+            continue
+        whole = option in _WHOLE
         if (
             isinstance(value, bool)
-            or not isinstance(value, int | float | np.number)
+            or not isinstance(value, int | np.integer if whole else int | float | np.number)
             or not low <= value <= high
         ):
             raise InputError(
-                f"convert: {option} is {value!r}, expected a number from {low:g} to {high:g}"
+                f"convert: {option} is {value!r}, expected a {'whole ' if whole else ''}number "
+                f"from {low:g} to {high:g}"
             )
     return chosen
 
@@ -310,4 +314,10 @@ _RANGES = {
     "max_spikes": (1, 255),
     "epochs": (1, 2**31 - 1),
     "threshold_scale": (1e-3, 10.0),
+    "ridge": (0.0, 1e12),
+    "seed": (0, 2**63 - 1),
+    "lr": (0.0, 1e3),
+    "batch_size": (1, 2**31 - 1),
+    "weight_decay": (0.0, 1e3),
 }
+_WHOLE = ("calibration_steps", "max_spikes", "epochs", "seed", "batch_size")

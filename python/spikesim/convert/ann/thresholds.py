@@ -97,33 +97,42 @@ def model_based(ann: Ann) -> dict[str, NDArray[np.float64]]:
     """Thresholds without data: the largest drive that a neuron can have in a step (Diehl 2015).
 
     λ = max over outputs of Σ max(0, W)·λ_before + max(0, bias): no neuron ever needs two spikes
-    in a step, if the input lies in [0, 1].
+    in a step, if the input lies in [0, 1]. Where activations have a largest value, λ is at most
+    that. A leaky ReLU's values below 0 have a bound of their own, which excites through weights
+    below 0.
 
     Raises:
+        InputError: a layer that can never be active.
         UnsupportedError: a node through which such a bound can't be followed.
     """
-    bound: dict[str, Any] = {"input": 1.0}
+    # Bounds (from below, from above) around 0.
+    bound: dict[str, tuple[float, float]] = {"input": (0.0, 1.0)}
     found: dict[str, NDArray[np.float64]] = {}
     for node in ann.net.nodes[1:]:
-        sources = [bound[src] for src in ann.inputs_of(node.name)]
+        given = [bound[src] for src in ann.inputs_of(node.name)]
+        low, high = sum(least for least, _ in given), sum(most for _, most in given)
         if node.name in ann.activations:
-            largest = float(np.max(sum(sources)))
-            if largest <= 0:
+            one = ann.activations[node.name]
+            low *= one.slope
+            theta = min(max(high, -low), one.most)
+            if theta <= 0:
                 raise silent(node.name)
-            found[node.name] = np.asarray(largest)
-            bound[node.name] = largest
+            found[node.name] = np.asarray(theta)
+            bound[node.name] = (low, min(high, one.most))
         elif node.kind in WEIGHTED:
             op: Any = node.op
-            excitation = np.maximum(op.weight.astype(np.float64), 0).reshape(len(op.weight), -1)
-            drive = excitation.sum(1) * float(np.max(sum(sources)))
-            rest = 0.0 if op.bias is None else np.maximum(op.bias.astype(np.float64), 0)
-            bound[node.name] = float(np.max(drive + rest))
-        elif node.kind in (*PASSING, *MAX_POOLS, "flatten", "concat"):
+            weight = op.weight.astype(np.float64).reshape(len(op.weight), -1)
+            bias = np.zeros(len(weight)) if op.bias is None else op.bias.astype(np.float64)
+            up, down = np.maximum(weight, 0).sum(1), np.minimum(weight, 0).sum(1)
+            most = up * high + down * low + np.maximum(bias, 0)
+            least = up * low + down * high + np.minimum(bias, 0)
+            bound[node.name] = (float(least.min()), float(most.max()))
+        elif node.kind == "concat":
+            bound[node.name] = (min(b for b, _ in given), max(b for _, b in given))
+        elif node.kind in (*PASSING, *MAX_POOLS, "flatten", "add"):
             sizes = node.spec.get("kernel_size", ()) if node.kind.startswith("sum_pool") else ()
             factor = math.prod(sizes)
-            bound[node.name] = factor * max(sources)
-        elif node.kind == "add":
-            bound[node.name] = float(sum(sources))
+            bound[node.name] = (factor * low, factor * high)
         else:
             raise UnsupportedError(
                 f"{node.name}: {node.kind} has no bound without data, expected layers, pools and "
