@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import digits_nets
 import spikesim as ss
-from engines import Engine, Reference, Torch
-from spikesim.convert.ann import read
+from spikesim.convert.ann import Setting, emit, read
 from spikesim.convert.ann.balance import balanced
 from spikesim.convert.ann.data import Samples
 from spikesim.convert.ann.evaluate import outputs_by_steps
-from spikesim.convert.ann.methods import METHODS
 from spikesim.convert.ann.thresholds import FLOOR, activations, model_based, rank
-from test_margin import check
 
 Array = NDArray[Any]
 SIZES = (6, 5, 4, 3)
@@ -98,7 +93,7 @@ def spiking(
             v[depth] = np.where(s != 0, 0.0, v[depth]) if hard else v[depth] - taken
             spikes[depth].append(s)
             value = s * theta
-    return [np.stack(s) for s in spikes], out / steps, [np.stack(c) for c in currents]
+    return [np.stack(s) for s in spikes], out / steps, [np.stack(c) for c in currents if c]
 
 
 def rectified(module: nn.Sequential, x: Array, slope: float = 0.0) -> list[Array]:
@@ -225,7 +220,7 @@ def test_a_percentile_that_is_zero_is_the_largest() -> None:
 @given(st.integers(0, 1000), st.sampled_from([100.0, 99.9, 90.0, 50.0]), st.booleans())
 def test_batches_do_not_change_it(seed: int, percentile: float, per_channel: bool) -> None:
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rng.integers(1, 700), 3, 2, 2)).astype(np.float32)
+    x = rng.normal(size=(rng.integers(1, 600), 3, 2, 2)).astype(np.float32)
     assume((x > 0).any())
     found = activations(identity(3, 2), Samples(x), percentile, per_channel=per_channel)["1"]
     a = np.maximum(x, 0)
@@ -234,7 +229,7 @@ def test_batches_do_not_change_it(seed: int, percentile: float, per_channel: boo
         :, max(math.floor(rows.shape[1] * round(percentile * 10) / 1000) - 1, 0)
     ]
     if per_channel:
-        assert np.array_equal(found, np.maximum(whole.astype(np.float64), FLOOR * a.max()))
+        assert np.array_equal(found, np.maximum(whole.astype(np.float64), FLOOR * float(a.max())))
     else:
         assert float(found) == (whole[0] or a.max())
 
@@ -292,13 +287,14 @@ class Mixed(nn.Module):
         return self.fc(nn.functional.max_pool2d(c, 2).flatten(1))
 
 
+@settings(max_examples=15)
 @given(st.integers(0, 10_000))
 def test_without_data_nobody_ever_needs_two_spikes(seed: int) -> None:
     """With inputs in [0, 1]: what arrives in a step lies in [−θ/slope, θ], whatever comes."""
     ann = read(Mixed(seed), (2, 4, 4))
     found = model_based(ann)
     x = np.random.default_rng(seed).integers(0, 2, (40, 2, 4, 4)).astype(np.float32)
-    net, _ = ss.convert(Mixed(seed), calibration=x, method="model", n_steps=4)
+    net = emit(ann, {name: Setting.of(theta) for name, theta in found.items()})
     result = net.compile().run(x, n_steps=12, record=("current",))
     for name, theta in found.items():
         current, slope = result.current[name], ann.activations[name].slope
@@ -477,8 +473,6 @@ class Blocks(nn.Module):
 def test_rates_are_activations_over_their_scale() -> None:
     """r = a/λ in each of five populations, with λ that are powers of two, on a grid where T
     spikes can say it exactly."""
-    from spikesim.convert.ann import Setting, emit
-
     ann = read(Blocks(), (2, 4, 4))
     x = (np.random.default_rng(0).integers(0, 2, (4, 2, 4, 4))).astype(np.float32)
     truth = ann.evaluator()(torch.from_numpy(x), list(ann.activations))
@@ -518,130 +512,3 @@ def test_without_compensation_accuracy_is_lost() -> None:
     broken.output, broken.readout = net.output, net.readout
     good, bad = (outputs_by_steps(n, x, [256])[256] for n in (net, broken))
     assert np.abs(good - truth).max() * 5 < np.abs(bad - truth).max()
-
-
-# --- The digits --------------------------------------------------------------------------------
-
-
-def pictures() -> tuple[Array, ...]:
-    """The digits as images: to train, to test."""
-    x, y, test, labels = digits_nets.images()
-    return x.reshape(-1, 1, 8, 8), y, test.reshape(-1, 1, 8, 8), labels
-
-
-@cache
-def convnet(act: str) -> nn.Sequential:
-    """A small convolutional net with a norm and a max pool, trained for seconds."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-
-        def a() -> nn.Module:
-            return ss.train.QCFS(4, lam=4.0) if act == "qcfs" else nn.ReLU()
-
-        net = nn.Sequential(
-            *(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), a()),
-            *(nn.MaxPool2d(2), nn.Conv2d(8, 16, 3, padding=1), a(), nn.Flatten()),
-            *(nn.Linear(256, 32), a(), nn.Linear(32, 10)),
-        )
-        x, y, *_ = (torch.tensor(part) for part in pictures())
-        generator = torch.Generator().manual_seed(0)
-        adam = torch.optim.Adam(net.parameters(), lr=5e-3)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        for _ in range(4):
-            for batch in torch.randperm(len(x), generator=generator).split(64):
-                loss = nn.functional.cross_entropy(net(x[batch]), y[batch])
-                adam.zero_grad()
-                loss.backward()
-                adam.step()
-        torch.set_num_threads(threads)
-    return net.eval()
-
-
-@cache
-def accuracies(method: str, act: str = "relu", **options: Any) -> tuple[dict[int, float], float]:
-    """On the 360 test images by T, and the ANN's."""
-    x, _, test, labels = pictures()
-    _, report = ss.convert(
-        convnet(act),
-        calibration=x[:256],
-        method=method,
-        n_steps=4,
-        validation=(test, labels),
-        steps=[4, 8, 256],
-        **options,
-    )
-    assert report.ann_accuracy is not None
-    return dict(report.accuracy_by_steps), report.ann_accuracy
-
-
-def test_percentile_is_as_good_as_the_largest_at_8_steps() -> None:
-    assert accuracies("percentile")[0][8] >= accuracies("max")[0][8]
-
-
-@pytest.mark.parametrize(
-    "method",
-    [*("max", "percentile", "channel_wise", "model", "spike_norm", "rmp", "spiking_resnet")],
-)
-def test_every_threshold_is_near_the_ann_at_256_steps(method: str) -> None:
-    found, ann = accuracies(method)
-    assert ann > 0.9
-    assert found[256] >= ann - 0.015
-
-
-def test_qcfs_is_near_its_ann_at_as_many_steps_as_levels() -> None:
-    found, ann = accuracies("qcfs", "qcfs")
-    assert ann > 0.9
-    assert found[4] >= ann - 0.01
-
-
-def test_calibrated_is_better_than_percentile_at_4_steps() -> None:
-    assert accuracies("calibrated")[0][4] > accuracies("percentile")[0][4]
-
-
-@pytest.mark.parametrize("method", [*METHODS])
-def test_three_engines_agree_on_the_digits(method: str) -> None:
-    """engine = reference to the bit; to_torch sums in another order: the margin rule."""
-    if method == "hybrid":
-        module: nn.Module = digits_nets.mlp(bias=False)
-        x = digits_nets.images()[0][:48]
-        options: dict[str, Any] = {"epochs": 1, "batch_size": 16}
-    else:
-        module, options = convnet("qcfs" if method == "qcfs" else "relu"), {}
-        x = pictures()[0][:96]
-    y = digits_nets.images()[1][: len(x)]
-    net, _ = ss.convert(module, calibration=(x, y), method=method, n_steps=6, **options)
-    few = x[:8]
-    engine, reference, twin = (run(net).run(few, 6) for run in (Engine, Reference, Torch))
-    assert np.array_equal(engine.output, reference.output)
-    for name, raster in engine.spikes.items():
-        assert raster.any(), name
-        assert np.array_equal(raster, reference.spikes[name]), name
-    if method == "hybrid":
-        check_chain(net, few, engine, twin)
-        return
-    # The first population hears the same sums; where it parts, its membrane lies on θ.
-    first = next(iter(engine.spikes))
-    theta: Any = net.node(first).op
-    apart = engine.spikes[first] != twin.spikes[first]
-    v = engine.v[first] + engine.spikes[first] * along(theta.v_threshold, engine.v[first])
-    if theta.reset == "subtract":
-        edge = np.abs(v - along(theta.v_threshold, v))
-        assert (edge[apart] <= 1e-4 * float(np.max(theta.v_threshold))).all()
-    assert apart.mean() < 1e-3
-    assert (engine.predictions == twin.predictions).mean() >= 7 / 8
-    if not any((engine.spikes[n] != twin.spikes[n]).any() for n in engine.spikes):
-        np.testing.assert_allclose(engine.output, twin.output, rtol=1e-4, atol=1e-4)
-
-
-def along(values: Array, like: Array) -> Array:
-    """One value a channel against (T, N, C, ...)."""
-    return values.reshape(-1, *(1,) * (like.ndim - 3)) if values.ndim else values
-
-
-def check_chain(net: ss.Network, x: Array, engine: Any, twin: Any) -> None:
-    """The margin rule of test_margin.py, for a chain that ends in a layer."""
-    part = ss.Network(net.input_shape)
-    for node in net.nodes[1:-1]:
-        part.add(node.op, node.name)
-    check(part, np.broadcast_to(x, (6, *x.shape)).copy(), engine, twin)
