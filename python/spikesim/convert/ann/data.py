@@ -67,7 +67,12 @@ def samples(data: Any, where: str = "calibration", at_most: int | None = None) -
     if _is_array(data) or _is_pair(data):
         pieces = [_pair(data, where)]
     elif hasattr(data, "x") and hasattr(data, "y"):
-        pieces = [(_array(data.x, where), data.y)]
+        if getattr(data, "layout", None) in ("T", "TN"):
+            raise InputError(
+                f"{where}: has layout {data.layout!r}, expected samples (N, *input_shape); an ANN "
+                "takes no spikes over time"
+            )
+        pieces = [_pair((data.x, data.y), where)]
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
         pieces, count = [], 0
         for batch in data:

@@ -98,8 +98,7 @@ def model_based(ann: Ann) -> dict[str, NDArray[np.float64]]:
 
     λ = max over outputs of Σ max(0, W)·λ_before + max(0, bias): no neuron ever needs two spikes
     in a step, if the input lies in [0, 1]. Where activations have a largest value, λ is at most
-    that. A leaky ReLU's values below 0 have a bound of their own, which excites through weights
-    below 0.
+    that. A leaky ReLU's spikes below 0 excite through weights below 0.
 
     Raises:
         InputError: a layer that can never be active.
@@ -118,7 +117,8 @@ def model_based(ann: Ann) -> dict[str, NDArray[np.float64]]:
             if theta <= 0:
                 raise silent(node.name)
             found[node.name] = np.asarray(theta)
-            bound[node.name] = (low, min(high, one.most))
+            # One spike is θ, below 0 too, however small what it stands for is in the mean.
+            bound[node.name] = (-theta if low < 0 else 0.0, theta)
         elif node.kind in WEIGHTED:
             op: Any = node.op
             weight = op.weight.astype(np.float64).reshape(len(op.weight), -1)
