@@ -145,7 +145,6 @@ from spikesim.recipes import detection as recipe  # noqa: E402
 
 
 def test_canvases_for_training_and_for_tests_are_made_of_different_digits():
-    pytest.importorskip("sklearn")
     x, y = recipe._digits("digits", "train")
     assert len(x) == len(y) == 1797 - 360
     held_out = {image.tobytes() for image in DATA.x[:, 0]}
@@ -178,7 +177,6 @@ def test_the_recipe_refuses():
 
 
 def test_the_recipe_trains_and_scores_a_module_as_it_scores_a_network():
-    pytest.importorskip("sklearn")
     told: list[tuple[int, int]] = []
     threads = torch.get_num_threads()
     state = torch.random.get_rng_state()

@@ -30,7 +30,7 @@ from spikesim.detection import (
     mean_average_precision,
 )
 from spikesim.detection.loss import region_loss
-from spikesim.errors import InputError, MissingExtraError, UnsupportedError
+from spikesim.errors import InputError, UnsupportedError
 from spikesim.models.tiny_yolo import tiny_yolo
 from spikesim.network import Network
 
@@ -83,8 +83,7 @@ def canvases(data: str, split: str, count: int, *, seed: int = 0) -> Canvases:
     """Canvases of the recipe's size, made of the images of one split.
 
     Args:
-        data: "mnist" (needs SPIKESIM_DATA) or "digits" (the 8x8 digits; "train" needs
-            scikit-learn, whose other images it takes).
+        data: "mnist" (needs SPIKESIM_DATA) or "digits" (the embedded 8x8 digits).
         split: "train" or "test".
         count: how many.
         seed: of all that is drawn.
@@ -92,7 +91,6 @@ def canvases(data: str, split: str, count: int, *, seed: int = 0) -> Canvases:
     Raises:
         UnsupportedError: another data set.
         InputError: another split.
-        MissingExtraError: scikit-learn is not installed.
     """
     setting = _setting(data)
     return _make(setting, *_digits(data, split), count, (seed, 0))
@@ -125,26 +123,9 @@ def _digits(data: str, split: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Images and labels of one split."""
     if split not in ("train", "test"):
         raise InputError(f"detection: split is {split!r}, expected 'train' or 'test'")
-    if data == "digits" and split == "train":
-        return _other_digits()
     found = datasets.load(data, split)
     assert found.y is not None
     return found.x, found.y
-
-
-def _other_digits() -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """scikit-learn's digits without those that are embedded for tests."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingExtraError(
-            "detection: the digits to train on need scikit-learn; install spikesim[learn]"
-        ) from error
-    found = load_digits()
-    images = found.images.astype(np.uint8)
-    held_out = {image.tobytes() for image in datasets.load("digits").x[:, 0]}
-    mine = np.array([image.tobytes() not in held_out for image in images])
-    return images[mine], found.target[mine].astype(np.int64)
 
 
 def train(
@@ -173,7 +154,6 @@ def train(
     Raises:
         UnsupportedError: another data set.
         InputError: fewer than one epoch.
-        MissingExtraError: scikit-learn is not installed ("digits").
     """
     setting = _setting(data)
     rounds = setting.epochs if epochs is None else epochs

@@ -199,7 +199,7 @@ class _Emission:
             if shift is not None:
                 before = 0.0 if bias is None else bias.astype(np.float64)
                 bias = np.broadcast_to(before + shift, (weight.shape[0],)).astype(np.float32)
-            new = _with_weights(op, weight.astype(np.float32), bias)
+            new = with_weights(op, weight.astype(np.float32), bias)
         self.net.add(new, node.name, sources)
         self.scales[node.name] = np.ones(())
 
@@ -328,7 +328,8 @@ class _Emission:
         )
 
 
-def _with_weights(op: Any, weight: Any, bias: Any) -> Any:
+def with_weights(op: Any, weight: Any, bias: Any) -> Any:
+    """A layer with other weights and bias."""
     if isinstance(op, ops.Linear):
         return ops.Linear(weight, bias)
     return type(op)(

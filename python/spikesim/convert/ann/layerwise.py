@@ -27,6 +27,7 @@ from torch.nn import functional
 
 from spikesim import ops
 from spikesim.convert.ann import calibrate
+from spikesim.convert.ann.emit import with_weights
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.network import Network
 from spikesim.train.arrivals import added
@@ -268,7 +269,7 @@ class _Work:
 
     def _put(self, node: Any, weight: Tensor | None, bias: Tensor) -> None:
         op = self.ops[node.name]
-        new = _with(
+        new = with_weights(
             op, op.weight if weight is None else weight.float().numpy(), bias.float().numpy()
         )
         self.ops[node.name] = self.changed[node.name] = new
@@ -394,17 +395,3 @@ def _two(value: Any, other: int = 1) -> tuple[int, int]:
 def _sides(op: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     """Padding ((top, bottom), (left, right)) of a convolution."""
     return ((0, 0), op.padding) if isinstance(op, ops.Conv1d) else op.padding
-
-
-def _with(op: Any, weight: Any, bias: Any) -> Any:
-    """A layer with other numbers."""
-    if isinstance(op, ops.Linear):
-        return ops.Linear(weight, bias)
-    return type(op)(
-        weight,
-        bias,
-        stride=op.stride,
-        padding=op.padding,
-        dilation=op.dilation,
-        groups=op.groups,
-    )
