@@ -56,8 +56,10 @@ def _fitted(said: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[n
     square, product = (said * said).sum(1), (said * wanted).sum(1)
     if not (square.sum() > 0 and product.sum() > 0):
         return np.ones(())
-    one = product.sum() / square.sum()
-    each = np.where(product > 0, product / np.where(square > 0, square, 1), one)
+    one = float(product.sum() / square.sum())
+    each: NDArray[np.float64] = np.where(
+        product > 0, product / np.where(square > 0, square, 1), one
+    )
     if ((wanted - each[:, None] * said) ** 2).sum() < ((wanted - one * said) ** 2).sum() / 4:
         return each
     return np.asarray(1.0 if abs(one - 1) < NEAR else one)
