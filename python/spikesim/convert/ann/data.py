@@ -110,6 +110,12 @@ def _is_pair(data: Any) -> bool:
 def _pair(data: Any, where: str) -> tuple[NDArray[np.float32], Any]:
     if _is_array(data):
         return _array(data, where), None
+    if (
+        isinstance(data, tuple | list)
+        and len(data) == 1
+        and isinstance(data[0], np.ndarray | Tensor)
+    ):  # a loader of a data set without labels
+        return _array(data[0], where), None
     if not _is_pair(data):
         raise InputError(
             f"{where}: a batch is a {type(data).__name__}, expected an array (N, *input_shape) or "

@@ -56,7 +56,7 @@ def _fitted(said: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[n
     square, product = (said * said).sum(1), (said * wanted).sum(1)
     if not (square.sum() > 0 and product.sum() > 0):
         return np.ones(())
-    one = product.sum() / square.sum()
+    one = float(product.sum() / square.sum())
     each: NDArray[np.float64] = np.where(
         product > 0, product / np.where(square > 0, square, 1), one
     )

@@ -20,9 +20,6 @@ from spikesim.train.arrivals import added
 from spikesim.train.layers import layer
 
 BATCH = 64
-UNBOUNDED = 2**16
-"""Most spikes a step that neurons without a bound are taken to fire."""
-
 SAMPLES = 256
 """Samples on which layers are measured; fractions of neurons need no more."""
 
@@ -147,7 +144,7 @@ def _meter(
     assert op is not None
     # m spikes a step of height θ are T·m steps of a neuron with the threshold m·θ: its most a
     # step is m·θ, and its quantum θ/T.
-    most = (op.max_spikes or UNBOUNDED) if op.spikes == "multi" else 1
+    most = (op.max_spikes or 1) if op.spikes == "multi" else 1
     shape = net.node(name).shape
 
     def whole(values: NDArray[np.float32]) -> NDArray[np.float64]:
