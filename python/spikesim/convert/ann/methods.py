@@ -161,7 +161,9 @@ def _hybrid(task: Task) -> Network:
         raise InputError(
             "convert: hybrid needs labels, expected calibration=(x, y): it trains on them"
         )
-    start = options_of(options["start"], {})
+    # STDB resets by subtraction, whatever the first method would do.
+    soft = {"reset": "subtract"} if "reset" in METHODS[options["start"]].options else {}
+    start = options_of(options["start"], soft)
     base = replace(task, data=data.head(START_SAMPLES), options=start, tell=None)
     fine = ("epochs", "lr", "batch_size", "threshold_scale", "weight_decay", "seed")
     return hybrid(
