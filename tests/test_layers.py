@@ -70,7 +70,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "sklearn": ("data/make_digits.py", "recipes/"),
     "matplotlib": ("energy/report.py", "energy/plot.py", "detection/drawing.py"),
     "typer": ("cli/",),
-    "rich": ("cli/", "simulator.py"),
+    "rich": ("cli/", "simulator.py", "convert/ann/progress.py"),
     "h5py": ("nir/",),
     "nir": (),
     "eventcv": (),
