@@ -281,6 +281,21 @@ def test_a_max_pool_of_currents_is_refused() -> None:
         emit(ann, {"4": Setting.of(1.0)})
 
 
+def test_a_max_pool_of_heights_that_meet_is_refused() -> None:
+    class Meeting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.max_pool2d(self.a(x).relu() + self.b(x).relu(), 2)
+
+    ann = read(Meeting(), IMAGE)
+    chosen = {name: Setting.of(1.0 + i) for i, name in enumerate(ann.activations)}
+    with pytest.raises(UnsupportedError, match="over spikes of different heights that meet"):
+        emit(ann, chosen)
+
+
 @pytest.mark.parametrize("theta", [0.0, -1.0, float("nan"), float("inf")])
 def test_thresholds_that_mean_nothing(theta: float) -> None:
     ann = read(nn.Sequential(nn.Linear(3, 2), nn.ReLU()), (3,))

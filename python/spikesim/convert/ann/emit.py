@@ -124,7 +124,14 @@ class _Emission:
                     "expected one directly before or after; put the ReLU before the pool"
                 )
             elif node.kind in MAX_POOLS:
-                self._pass(node, sources, self._max_pool(node.op))
+                try:
+                    self._pass(node, sources, self._max_pool(node.op))
+                except GraphError as error:
+                    raise UnsupportedError(
+                        f"{node.name}: maximum pool is over spikes of different heights that meet "
+                        "before it, expected one population or channels of several; put a ReLU "
+                        "before the pool"
+                    ) from error
             elif node.kind in PASSING:
                 self._pass(node, sources, node.op)
             elif node.kind == "flatten":
