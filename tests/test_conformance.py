@@ -72,7 +72,12 @@ def test_the_reference_has_every_population() -> None:
 @given(case=cases(exact=True))
 def test_torchs_layers_give_what_the_reference_gives(case: Any) -> None:
     """The layers of the rebuilt network, each pool, edge, delay and cycle of random networks."""
+    gated = [node.name for node in case.net.nodes if node.kind.startswith("rate_max_pool")]
     x, n_steps = case.run_args()
+    if gated:  # no layer of torch remembers sums
+        with pytest.raises(UnsupportedError, match="has no layer of torch for rate_max_pool"):
+            check(case.net, "torch", x=x, n_steps=n_steps)
+        return
     report = check(case.net, "torch", x=x, n_steps=n_steps)
     assert not any(row.verdict == "differs" for row in report.layers), str(report)
 
