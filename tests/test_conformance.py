@@ -75,7 +75,7 @@ def test_torchs_layers_give_what_the_reference_gives(case: Any) -> None:
     gated = [node.name for node in case.net.nodes if node.kind.startswith("rate_max_pool")]
     x, n_steps = case.run_args()
     if gated:  # no layer of torch remembers sums
-        with pytest.raises(UnsupportedError, match="has no layer of torch for rate_max_pool"):
+        with pytest.raises(ss.errors.UnsupportedError, match="no layer of torch for rate_max_pool"):
             check(case.net, "torch", x=x, n_steps=n_steps)
         return
     report = check(case.net, "torch", x=x, n_steps=n_steps)
