@@ -7,12 +7,14 @@ Messages are one line: `<where>: <name> <what is>, expected <what should be>[; <
 from __future__ import annotations
 
 __all__ = [
+    "DivergenceError",
     "EventError",
     "FormatError",
     "GraphError",
     "InputError",
     "InternalError",
     "MissingExtraError",
+    "NotFittedError",
     "ShapeError",
     "SpikesimError",
     "UnsupportedError",
@@ -45,6 +47,14 @@ class EventError(SpikesimError, ValueError):
 
 class InputError(SpikesimError, ValueError):
     """A bad argument of a run: values, counts, names."""
+
+
+class DivergenceError(SpikesimError, ArithmeticError):
+    """Learning that left the finite numbers: rates or rules that do not hold together."""
+
+
+class NotFittedError(SpikesimError, ValueError, AttributeError):
+    """A model asked for what it has not learned yet (as scikit-learn's error of this name)."""
 
 
 class MissingExtraError(SpikesimError, ImportError):

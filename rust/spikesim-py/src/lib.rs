@@ -4,6 +4,7 @@
 mod array;
 mod error;
 mod graph;
+mod learn;
 mod simulator;
 
 use pyo3::exceptions::PyRuntimeWarning;
@@ -19,5 +20,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<graph::Graph>()?;
     simulator::register(module)?;
+    learn::register(module)?;
     Ok(())
 }

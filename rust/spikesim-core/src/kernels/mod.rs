@@ -17,6 +17,7 @@ pub mod listops;
 pub mod neuron;
 pub mod oracle;
 pub mod param;
+pub mod philox;
 pub mod scatter;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]
