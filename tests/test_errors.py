@@ -476,7 +476,9 @@ def test_each_error_is_the_builtin_it_is() -> None:
         "FormatError": ValueError,
         "EventError": ValueError,
         "InputError": ValueError,
+        "DivergenceError": ArithmeticError,
         "MissingExtraError": ImportError,
+        "NotFittedError": AttributeError,
         "InternalError": RuntimeError,
     }
     assert set(errors.__all__) == {*builtins, "SpikesimError"}
