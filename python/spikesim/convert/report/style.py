@@ -16,7 +16,7 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; max-width: 72rem; padding: 2rem 1.25rem 4rem; background: var(--paper);
+  margin: 0 auto; max-width: 76rem; padding: 2rem 1.25rem 4rem; background: var(--paper);
   color: var(--ink); font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
 }
 h1 { font-size: 1.6rem; margin: 0; }
@@ -33,10 +33,12 @@ p { margin: .3rem 0; }
   background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 1rem;
   overflow-x: auto;
 }
+.panel + .panel { margin-top: 1rem; }
+.two .panel + .panel { margin-top: 0; }
 .two { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td {
-  padding: .32rem .6rem; border-bottom: 1px solid var(--rule); text-align: left;
+  padding: .32rem .3rem; border-bottom: 1px solid var(--rule); text-align: left;
   vertical-align: top;
 }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
