@@ -16,7 +16,7 @@ PYTHON = ROOT / "python" / "spikesim"
 
 LONGEST = 500
 
-#: error → {graph, kernels} → {formats, plan} → learn → runtime: a module imports only what stands left.
+#: error → {graph, kernels} → {formats, plan} → learn → runtime: a module imports what stands left.
 RUST_MAY_IMPORT = {
     "error": set(),
     "graph": {"error"},
@@ -36,7 +36,7 @@ PYTHON_ORDER: list[set[str]] = [
     {"ops"},
     {"data", "energy"},
     {"result"},
-    {"simulator"},
+    {"simulator", "plot"},
     {"_summary"},
     {"_nodes"},
     {"network"},
@@ -69,7 +69,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "norse": ("convert/", "conformance/"),
     "sinabs": ("convert/", "conformance/"),
     "sklearn": ("data/make_digits.py", "recipes/", "learn/readout.py"),
-    "matplotlib": ("energy/report.py", "energy/plot.py", "detection/drawing.py"),
+    "matplotlib": ("energy/report.py", "energy/plot.py", "detection/drawing.py", "plot/"),
     "typer": ("cli/",),
     "rich": ("cli/", "simulator.py", "convert/ann/progress.py"),
     "h5py": ("nir/",),
