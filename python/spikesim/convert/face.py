@@ -7,6 +7,7 @@ from types import ModuleType
 from spikesim.convert.conversion import convert, doctor
 from spikesim.convert.report import ConversionReport
 from spikesim.convert.torch_module import from_torch, load_snntorch_state
+from spikesim.convert.unit import unit_thresholds
 
 
 class ConvertModule(ModuleType):
@@ -17,4 +18,5 @@ class ConvertModule(ModuleType):
     doctor = staticmethod(doctor)
     from_torch = staticmethod(from_torch)
     load_snntorch_state = staticmethod(load_snntorch_state)
+    unit_thresholds = staticmethod(unit_thresholds)
     __call__ = staticmethod(convert)

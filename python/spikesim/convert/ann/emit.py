@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from spikesim import ops
 from spikesim.convert.ann.graph import Ann
+from spikesim.convert.reweigh import with_weights
 from spikesim.errors import GraphError, UnsupportedError
 from spikesim.network import Network
 
@@ -333,17 +334,3 @@ class _Emission:
         raise UnsupportedError(
             f"{name}: has no layer of its own before it, expected a bias that can take a shift"
         )
-
-
-def with_weights(op: Any, weight: Any, bias: Any) -> Any:
-    """A layer with other weights and bias."""
-    if isinstance(op, ops.Linear):
-        return ops.Linear(weight, bias)
-    return type(op)(
-        weight,
-        bias,
-        stride=op.stride,
-        padding=op.padding,
-        dilation=op.dilation,
-        groups=op.groups,
-    )

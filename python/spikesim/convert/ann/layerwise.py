@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from spikesim import ops
 from spikesim.convert.ann import calibrate
-from spikesim.convert.ann.emit import with_weights
+from spikesim.convert.reweigh import with_weights
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.network import Network
 from spikesim.train.arrivals import added
