@@ -66,6 +66,20 @@ def test_no_samples(empty: Any) -> None:
     refused(InputError, "calibration: has no sample, expected at least 1", calibration=empty)
 
 
+def test_labels_of_the_shape_of_samples_are_no_samples() -> None:
+    """One-hot labels as wide as the input: as a second batch they would set the thresholds."""
+    x = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+    labels = 100 * np.eye(6, dtype=np.float32)[np.arange(20) % 6]
+    refused(
+        InputError,
+        "calibration: is a pair whose second part has shape (20, 6), expected labels (20,)",
+        ann=nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)),
+        calibration=(x, labels),
+        method="max",
+    )
+    assert len(samples([x, x])) == 40
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_samples_that_are_not_finite(value: float) -> None:
     x = images()
@@ -192,6 +206,9 @@ def test_numbers_of_steps_that_mean_nothing(n_steps: Any) -> None:
 def test_steps_and_shapes_that_are_none() -> None:
     refused(InputError, "convert: steps is 5, expected several", steps=5)
     refused(InputError, "convert: input_shape is 5", calibration=None, input_shape=5)
+    refused(InputError, "convert: input_shape is '144'", calibration=None, input_shape="144")
+    refused(InputError, "convert: input_shape is 4.5", calibration=None, input_shape=(1, 4, 4.5))
+    refused(InputError, "convert: input_shape is -4", calibration=None, input_shape=(1, 4, -4))
 
 
 # --- The ANN -------------------------------------------------------------------------------------
@@ -233,6 +250,47 @@ def test_numbers_that_are_nan() -> None:
     with torch.no_grad():
         broken[1].weight[2, 3] = float("nan")
     refused(GraphError, "1: weight[2, 3] is NaN, expected finite numbers", ann=broken)
+
+
+class Wrapped(nn.Module):
+    """A model whose output comes in another form."""
+
+    def __init__(self, form: Any) -> None:
+        super().__init__()
+        self.body, self.form = model(), form
+
+    def forward(self, x: Tensor) -> Any:
+        return self.form(self.body(x))
+
+
+@pytest.mark.parametrize("form", [lambda y: (y, y), lambda y: [y], lambda y: {"logits": y}])
+def test_outputs_that_are_no_tensor(form: Any) -> None:
+    refused(UnsupportedError, "expected", ann=Wrapped(form), method="max")
+
+
+def test_a_forward_is_held_against_its_graph_without_data_too() -> None:
+    """relu_ changes the value that is added to it: the graph has relu(z) + z."""
+
+    class Aliases(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.first(x)
+            return self.last(torch.relu_(z) + z)
+
+    given: dict[str, Any] = {"ann": Aliases(), "method": "model"}
+    x = np.random.default_rng(0).random((8, 6)).astype(np.float32)
+    refused(UnsupportedError, "gives other outputs than the module", calibration=x, **given)
+    refused(
+        UnsupportedError,
+        "gives other outputs than the module",
+        calibration=None,
+        input_shape=(6,),
+        **given,
+    )
 
 
 @pytest.mark.parametrize("method", ["auto", "max", "calibrated", "spike_norm", "model"])

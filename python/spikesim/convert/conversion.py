@@ -198,9 +198,13 @@ def _read(
                 'data that the ANN was trained on, or input_shape with the method "model" or "qcfs"'
             )
         input_shape = checked.shape
-    if not isinstance(input_shape, Sequence):
+    if not isinstance(input_shape, Sequence) or isinstance(input_shape, str | bytes):
         raise InputError(f"convert: input_shape is {input_shape!r}, expected a tuple of numbers")
-    graph = read(module, tuple(input_shape))
-    if checked is not None and checked.shape == graph.input_shape:
+    graph = read(module, tuple(whole_number("convert", "input_shape", n) for n in input_shape))
+    if checked is None:
+        # Any numbers tell whether a forward does what was read of it.
+        example = torch.rand((4, *graph.input_shape), generator=torch.Generator().manual_seed(0))
+        check_same(graph, module, example)
+    elif checked.shape == graph.input_shape:
         check_same(graph, module, torch.from_numpy(checked.x[:8]))
     return graph, checked

@@ -67,9 +67,7 @@ def balanced(
         if one.slope:
             # A spike below 0 answers to θ/slope: what excites downwards has a say in θ, too.
             below = watching(net, name, negated=True)
-            largest = max(
-                largest, one.slope * largest_input(below, data, n_steps, encoding, seed)
-            )
+            largest = max(largest, one.slope * largest_input(below, data, n_steps, encoding, seed))
         if largest <= 0:
             raise silent(name)
         # What has a largest value saturates there, not at its largest input.

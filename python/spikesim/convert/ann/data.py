@@ -73,6 +73,13 @@ def samples(data: Any, where: str = "calibration", at_most: int | None = None) -
                 "takes no spikes over time"
             )
         pieces = [_pair((data.x, data.y), where)]
+    elif isinstance(data, tuple) and len(data) == 2 and all(map(_is_array, data)):
+        # As two batches, labels of another form would be samples.
+        shape = tuple(np.shape(data[1]))
+        raise InputError(
+            f"{where}: is a pair whose second part has shape {shape}, expected labels "
+            f"({len(data[0])},), one a sample; give two batches as a list"
+        )
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
         pieces, count = [], 0
         for batch in data:

@@ -81,16 +81,22 @@ def check_same(ann: Ann, module: nn.Module, x: Tensor) -> None:
     was = [(m, m.training) for m in module.modules()]
     stairs = [m for m in module.modules() if isinstance(m, QCFS)]
     hooks = [m.register_forward_hook(_ramp) for m in stairs]
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), x.dtype)
+    like = next((p for p in module.parameters() if p.is_floating_point()), x)
     try:
         module.eval()
         with torch.no_grad():
-            truth = module(x.to(dtype)).to(x.dtype)
+            truth = module(x.to(like.device, like.dtype))
     finally:
         for hook in hooks:
             hook.remove()
         for child, training in was:
             child.training = training
+    if not isinstance(truth, Tensor):
+        raise UnsupportedError(
+            f"{type(module).__name__}: gives a {type(truth).__name__}, expected a tensor; wrap it "
+            "in a module that gives the one output that is wanted"
+        )
+    truth = truth.to(x.device, x.dtype)
     ramps = {
         name: replace(one, kind="relu", ceiling=one.most)
         for name, one in ann.activations.items()
