@@ -27,6 +27,8 @@ FORMAT = 1
 #: Attributes of modules that change nothing of what is computed.
 _NO_MATTER = ("training", "inplace")
 
+_PLAIN = (bool, int, float, str, tuple, type(None))
+
 #: Arguments that say how the weights came about, which are in the file themselves.
 _DONE = ("rate",)
 
@@ -180,11 +182,10 @@ def _difference(expected: nn.Module, found: nn.Module) -> str | None:
 
 def _settings(module: nn.Module) -> dict[str, Any]:
     """What a module is beside its tensors and parts: its plain attributes."""
-    plain = bool | int | float | str | tuple | None
     return {
         key: value
         for key, value in vars(module).items()
-        if not key.startswith("_") and key not in _NO_MATTER and isinstance(value, plain)
+        if not key.startswith("_") and key not in _NO_MATTER and isinstance(value, _PLAIN)
     }
 
 
