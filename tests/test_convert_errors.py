@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -41,6 +45,17 @@ def refused(error: type[SpikesimError], *parts: str, ann: Any = None, **given: A
     assert "\n" not in text
     for part in parts:
         assert part in text, text
+
+
+# --- The module that is a function ---------------------------------------------------------------
+
+
+def test_it_is_sent_and_copied_as_functions_are() -> None:
+    assert pickle.loads(pickle.dumps(ss.convert)) is ss.convert
+    assert copy.deepcopy(ss.convert) is ss.convert
+    assert next(iter(inspect.signature(ss.convert).parameters)) == "ann"
+    assert ss.convert is importlib.reload(ss.convert)
+    assert callable(ss.convert)
 
 
 # --- Data ----------------------------------------------------------------------------------------
