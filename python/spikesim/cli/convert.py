@@ -99,10 +99,12 @@ def convert(
         # A data set's first samples may be of few classes.
         order = np.random.default_rng(0).permutation(len(x))
         given = (x[order], None if y is None else y[order])
-    on = validation or known
-    judged = None
+    on, judged = validation or known, given
+    # A .npz has no split for tests.
     if on is not None and not (validation is None and on.endswith(".npz")):
-        x, y = _data(on, "test", prepare)
+        judged = _data(on, "test", prepare)
+    if judged is not None:
+        x, y = judged
         judged = (x[:n_samples], None if y is None else y[:n_samples])
     net, found = ss.convert(
         module,
