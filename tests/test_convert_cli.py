@@ -108,3 +108,22 @@ def test_folders_are_no_files(folder: Path, capsys: Any) -> None:
     assert convert("mine.py:net", "no/a.spikesim") == 2
     assert "folder of OUT no/a.spikesim is not there" in capsys.readouterr().err
     assert not (folder / "a.spikesim").exists()
+
+
+def test_samples_that_are_measured_are_of_all_classes(folder: Path, capsys: Any) -> None:
+    """Images of class k are brightest at pixel k, and so says the ANN; they come sorted."""
+    x = np.zeros((400, 1, 8, 8), np.float32)
+    y = np.repeat(np.arange(10), 40)
+    x.reshape(400, 64)[np.arange(400), y] = 1
+    y[200:] = 0  # the ANN is right on the first half alone
+    np.savez(folder / "sorted.npz", x=x, y=y)
+    (folder / "same.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n"
+        "    layer = nn.Linear(64, 10, bias=False)\n"
+        "    layer.weight.data = torch.eye(10, 64)\n"
+        "    return nn.Sequential(nn.Flatten(), layer, nn.ReLU())\n"
+    )
+    args = ["same.py:net", "a.spikesim", "--validation", "sorted.npz", "--n-samples", "100"]
+    assert convert(*args, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ann_accuracy"] == 0.5

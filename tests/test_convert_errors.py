@@ -373,12 +373,27 @@ def test_a_loader_is_read_no_further_than_needed() -> None:
 
 def test_only_some_samples_are_used() -> None:
     x = images()
-    x[20:] *= 100
-    few, _ = ss.convert(model(), calibration=x, method="max", n_steps=4, n_calibration=20)
-    same, _ = ss.convert(model(), calibration=x[:20], method="max", n_steps=4)
+    x[1::3] *= 100
+    few, _ = ss.convert(model(), calibration=x, method="max", n_steps=4, n_calibration=10)
+    same, _ = ss.convert(model(), calibration=x[::3], method="max", n_steps=4)
     more, _ = ss.convert(model(), calibration=x, method="max", n_steps=4)
     thetas = [float(net.node("2").op.v_threshold) for net in (few, same, more)]  # type: ignore[attr-defined]
     assert thetas[0] == thetas[1] < thetas[2]
+
+
+def test_those_that_are_used_are_of_all_classes() -> None:
+    """Data sets are often in the order of their classes: the first samples are of few."""
+    x, y = images(3000), np.repeat(np.arange(10), 300)
+    for form in ((x, y), Dataset("sorted", x, y, "N"), samples((x, y))):
+        chosen = samples(form, at_most=50)
+        assert chosen.y is not None
+        assert np.bincount(chosen.y).tolist() == [5] * 10
+        assert np.array_equal(chosen.x, x[::60])
+    assert np.array_equal(samples(iter([x[:40], x[40:]]), at_most=50).x, x[:50])
+    late = x.copy()
+    late[2700:] *= 100
+    net, _ = ss.convert(model(), calibration=late, method="max", n_steps=4)
+    assert float(net.node("2").op.v_threshold) > 10  # type: ignore[attr-defined]
 
 
 def test_validation_is_what_is_measured() -> None:

@@ -105,7 +105,9 @@ def convert(
         judged = _data(on, "test", prepare)
     if judged is not None:
         x, y = judged
-        judged = (x[:n_samples], None if y is None else y[:n_samples])
+        # Evenly from all: a data set may be in the order of its classes.
+        chosen = np.arange(min(n_samples, len(x))) * len(x) // min(n_samples, len(x))
+        judged = (x[chosen], None if y is None else y[chosen])
     net, found = ss.convert(
         module,
         given,

@@ -59,7 +59,8 @@ def convert(
         validation: samples, with labels at best, on which accuracy and agreement are measured;
             None: the calibration data.
         steps: numbers of steps at which they are; None: powers of two up to `n_steps`, and 32.
-        n_calibration: calibration samples that are used at most; None: 512, with "hybrid" all.
+        n_calibration: calibration samples that are used at most, evenly from all of an array's,
+            the first of an iterable's; None: 512, with "hybrid" all.
         progress: show a bar on stderr, or call this function with (stage, done, in all).
         options: of the method: `v0` (membranes before the first step, as a part of the threshold),
             `reset` ("subtract", "to_value"), `max_pool` ("count", "argmax", "or"), `percentile`,

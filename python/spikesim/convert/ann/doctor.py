@@ -70,7 +70,7 @@ def converted(
     report = examine(
         ann,
         net,
-        validation or (None if data is None else data.head(MEASURED)),
+        validation or (None if data is None else data.spread(MEASURED)),
         method=method,
         n_steps=chosen,
         steps=steps,

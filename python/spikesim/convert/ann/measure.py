@@ -47,7 +47,7 @@ def layers(
         A report for each activation that the network has a population for, in the order of the
         ANN.
     """
-    data = data.head(SAMPLES)
+    data = data.spread(SAMPLES)
     names = [name for name in ann.activations if _population(net, name) is not None]
     # What the membranes of a network in other units have to be multiplied with to be in the ANN's.
     units = {name: _units(net, name, heights) for name in names}

@@ -164,7 +164,7 @@ def _hybrid(task: Task) -> Network:
     # STDB resets by subtraction, whatever the first method would do.
     soft = {"reset": "subtract"} if "reset" in METHODS[options["start"]].options else {}
     start = options_of(options["start"], soft)
-    base = replace(task, data=data.head(START_SAMPLES), options=start, tell=None)
+    base = replace(task, data=data.spread(START_SAMPLES), options=start, tell=None)
     fine = ("epochs", "lr", "batch_size", "threshold_scale", "weight_decay", "seed")
     return hybrid(
         METHODS[options["start"]].run(base),
