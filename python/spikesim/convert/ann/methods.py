@@ -108,7 +108,11 @@ def _percentile(task: Task) -> Network:
 
 
 def _model(task: Task) -> Network:
-    return _uniform(task, thresholds.model_based(task.ann))
+    low, high = 0.0, 1.0
+    if task.data is not None:
+        # Samples that leave [0, 1] widen it.
+        low, high = min(low, float(task.data.x.min())), max(high, float(task.data.x.max()))
+    return _uniform(task, thresholds.model_based(task.ann, (low, high)))
 
 
 def _balanced(task: Task) -> Network:
