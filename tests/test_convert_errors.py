@@ -136,6 +136,13 @@ def test_labels_of_the_wrong_length(count: int) -> None:
     )
 
 
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_that_no_output_has(label: int) -> None:
+    labels = np.arange(30) % 3
+    labels[4] = label
+    refused(InputError, "convert: labels go from ", calibration=(images(), labels), method="max")
+
+
 def test_a_data_set_of_spikes() -> None:
     raster = Dataset("spikes", np.zeros((5, 30, 1, 4, 4), np.uint8), np.zeros(30, np.int64), "TN")
     refused(InputError, "calibration: has layout 'TN', expected samples", calibration=raster)

@@ -99,8 +99,8 @@ def model_based(
     """Thresholds without data: the largest drive that a neuron can have in a step (Diehl 2015).
 
     λ = max over outputs of Σ max(0, W)·λ_before + max(0, bias): no neuron ever needs two spikes
-    in a step, if the input lies `within` these bounds around 0. Where activations have a largest value, λ is at most
-    that. A leaky ReLU's spikes below 0 excite through weights below 0.
+    in a step, if the input lies `within` these bounds around 0. Where activations have a largest
+    value, λ is at most that. A leaky ReLU's spikes below 0 excite through weights below 0.
 
     Raises:
         InputError: a layer that can never be active.
