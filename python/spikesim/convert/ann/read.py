@@ -22,6 +22,11 @@ CURRENT_POOLS: dict[type, type] = {
     ops.CurrentMaxPool1d: ops.SpikeMaxPool1d,
     ops.CurrentMaxPool2d: ops.SpikeMaxPool2d,
 }
+RATE_POOLS: dict[type, type] = {
+    ops.CurrentMaxPool1d: ops.RateMaxPool1d,
+    ops.CurrentMaxPool2d: ops.RateMaxPool2d,
+}
+SPIKE_POOLS = (*CURRENT_POOLS.values(), *RATE_POOLS.values())
 
 
 def read(module: nn.Module, input_shape: tuple[int, ...]) -> Ann:
@@ -184,7 +189,7 @@ def _behind_activations(
     pools: dict[str, str] = {}
     for pool in list(order):
         op = net.node(pool).op
-        if type(op) in CURRENT_POOLS.values():
+        if type(op) in SPIKE_POOLS:
             pools[pool] = "spikes"
         if type(op) not in CURRENT_POOLS:
             continue
@@ -195,7 +200,9 @@ def _behind_activations(
         act = after[0]
         pools[pool] = "moved"
         spec: Any = op
-        new[pool] = CURRENT_POOLS[type(op)](
+        # Of values below zero padding must not win, as silence does over spikes.
+        signed = found[act].kind == "leaky_relu"
+        new[pool] = (RATE_POOLS if signed else CURRENT_POOLS)[type(op)](
             spec.kernel_size, spec.stride, spec.padding, spec.ceil_mode
         )
         inputs[act], inputs[pool] = inputs[pool], [act]
