@@ -300,5 +300,5 @@ def test_networks_that_are_not_the_anns() -> None:
         ss.convert.doctor(Net(), small, images())
     with pytest.raises(InputError, match=r"^doctor: net is a Net, expected a Network"):
         ss.convert.doctor(Net(), Net(), images())  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^data: is missing|calibration is missing"):
+    with pytest.raises(InputError, match=r"^data: is missing, expected samples"):
         ss.convert.doctor(Net(), good(), None)

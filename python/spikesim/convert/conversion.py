@@ -191,7 +191,9 @@ def _read(
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"convert: ann is a {type(module).__name__}, expected a torch.nn.Module")
-    checked = None if data is None else samples(data, where, at_most)
+    # A conversion may do without, the doctor can't.
+    missing = data is None and where == "calibration"
+    checked = None if missing else samples(data, where, at_most)
     if input_shape is None:
         if checked is None:
             raise InputError(
