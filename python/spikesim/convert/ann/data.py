@@ -33,10 +33,6 @@ class Samples:
         """Shape of one sample."""
         return tuple(self.x.shape[1:])
 
-    def head(self, count: int) -> Samples:
-        """The first samples."""
-        return Samples(self.x[:count], None if self.y is None else self.y[:count])
-
     def spread(self, count: int) -> Samples:
         """At most so many samples, evenly from the first to the last: data sets are often in the
         order of their classes."""
@@ -44,6 +40,10 @@ class Samples:
             return self
         chosen = np.arange(count) * len(self) // count
         return Samples(self.x[chosen], None if self.y is None else self.y[chosen])
+
+    def head(self, count: int) -> Samples:
+        """The first samples."""
+        return Samples(self.x[:count], None if self.y is None else self.y[:count])
 
     def tail(self, count: int) -> Samples:
         """The last samples."""
