@@ -157,6 +157,34 @@ def test_a_pool_that_is_an_or_is_named() -> None:
     assert any("passes a spike whenever any input fires" in one.what for one in mine.findings)
 
 
+def test_a_pool_that_passes_the_leaders_spikes_is_named() -> None:
+    """What a window passes when its leader changes does not add up to the largest rate."""
+    _, report = ss.convert(Net(), calibration=images(), method="max", n_steps=8, max_pool="argmax")
+    (found,) = [one for one in report.findings if one.name == "pool"]
+    assert found.severity == "warning"
+    assert "not the largest rate, at any T" in found.what
+    assert 'max_pool="count"' in found.advice
+
+
+def test_neurons_whose_rates_are_no_relu_are_named() -> None:
+    net = good()
+    theta: Any = net.node("act").op
+    for other, what in (
+        (ss.IF(theta.v_threshold, reset="to_value"), "throws away what is above the threshold"),
+        (ss.LIF(theta.v_threshold, alpha_mem=0.75, gain=1.0), "the membrane leaks"),
+    ):
+        report = ss.convert.doctor(Net(), changed(net, {"act": other}), images(), n_steps=64)
+        found = [one for one in report.findings if one.name == "act" and what in one.what]
+        assert [one.severity for one in found] == ["warning"]
+        assert "at every T" in found[0].what
+    for clean in (net, changed(net, {"act": ss.LIF(theta.v_threshold, alpha_mem=1.0, gain=1.0)})):
+        report = ss.convert.doctor(Net(), clean, images(), n_steps=64)
+        assert not [one for one in report.findings if "at every T" in one.what]
+    _, hard = ss.convert(Net(), calibration=images(), method="spike_norm", n_steps=8)
+    named = [one.name for one in hard.findings if "throws away" in one.what]
+    assert sorted(named) == ["act", "relu"]
+
+
 def test_a_threshold_that_is_too_low_is_the_first_layer_that_goes_wrong() -> None:
     """A tenth of the largest activation: the layer fires at every step, and says so."""
     net = good()
@@ -272,5 +300,5 @@ def test_networks_that_are_not_the_anns() -> None:
         ss.convert.doctor(Net(), small, images())
     with pytest.raises(InputError, match=r"^doctor: net is a Net, expected a Network"):
         ss.convert.doctor(Net(), Net(), images())  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"^data: is missing|calibration is missing"):
+    with pytest.raises(InputError, match=r"^data: is missing, expected samples"):
         ss.convert.doctor(Net(), good(), None)

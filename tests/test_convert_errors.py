@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
+import inspect
+import pickle
 from typing import Any
 
 import numpy as np
@@ -43,6 +47,17 @@ def refused(error: type[SpikesimError], *parts: str, ann: Any = None, **given: A
         assert part in text, text
 
 
+# --- The module that is a function ---------------------------------------------------------------
+
+
+def test_it_is_sent_and_copied_as_functions_are() -> None:
+    assert pickle.loads(pickle.dumps(ss.convert)) is ss.convert
+    assert copy.deepcopy(ss.convert) is ss.convert
+    assert next(iter(inspect.signature(ss.convert).parameters)) == "ann"
+    assert ss.convert is importlib.reload(ss.convert)
+    assert callable(ss.convert)
+
+
 # --- Data ----------------------------------------------------------------------------------------
 
 
@@ -64,6 +79,20 @@ def test_a_shape_alone_is_not_enough(method: str) -> None:
 @pytest.mark.parametrize("empty", [np.zeros((0, 1, 4, 4)), [], iter(())])
 def test_no_samples(empty: Any) -> None:
     refused(InputError, "calibration: has no sample, expected at least 1", calibration=empty)
+
+
+def test_labels_of_the_shape_of_samples_are_no_samples() -> None:
+    """One-hot labels as wide as the input: as a second batch they would set the thresholds."""
+    x = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+    labels = 100 * np.eye(6, dtype=np.float32)[np.arange(20) % 6]
+    refused(
+        InputError,
+        "calibration: is a pair whose second part has shape (20, 6), expected labels (20,)",
+        ann=nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)),
+        calibration=(x, labels),
+        method="max",
+    )
+    assert len(samples([x, x])) == 40
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -105,6 +134,13 @@ def test_labels_of_the_wrong_length(count: int) -> None:
         f"calibration: has {count} labels, expected 30, one a sample",
         calibration=(images(), labels),
     )
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_that_no_output_has(label: int) -> None:
+    labels = np.arange(30) % 3
+    labels[4] = label
+    refused(InputError, "convert: labels go from ", calibration=(images(), labels), method="max")
 
 
 def test_a_data_set_of_spikes() -> None:
@@ -192,6 +228,9 @@ def test_numbers_of_steps_that_mean_nothing(n_steps: Any) -> None:
 def test_steps_and_shapes_that_are_none() -> None:
     refused(InputError, "convert: steps is 5, expected several", steps=5)
     refused(InputError, "convert: input_shape is 5", calibration=None, input_shape=5)
+    refused(InputError, "convert: input_shape is '144'", calibration=None, input_shape="144")
+    refused(InputError, "convert: input_shape is 4.5", calibration=None, input_shape=(1, 4, 4.5))
+    refused(InputError, "convert: input_shape is -4", calibration=None, input_shape=(1, 4, -4))
 
 
 # --- The ANN -------------------------------------------------------------------------------------
@@ -233,6 +272,47 @@ def test_numbers_that_are_nan() -> None:
     with torch.no_grad():
         broken[1].weight[2, 3] = float("nan")
     refused(GraphError, "1: weight[2, 3] is NaN, expected finite numbers", ann=broken)
+
+
+class Wrapped(nn.Module):
+    """A model whose output comes in another form."""
+
+    def __init__(self, form: Any) -> None:
+        super().__init__()
+        self.body, self.form = model(), form
+
+    def forward(self, x: Tensor) -> Any:
+        return self.form(self.body(x))
+
+
+@pytest.mark.parametrize("form", [lambda y: (y, y), lambda y: [y], lambda y: {"logits": y}])
+def test_outputs_that_are_no_tensor(form: Any) -> None:
+    refused(UnsupportedError, "expected", ann=Wrapped(form), method="max")
+
+
+def test_a_forward_is_held_against_its_graph_without_data_too() -> None:
+    """relu_ changes the value that is added to it: the graph has relu(z) + z."""
+
+    class Aliases(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.first(x)
+            return self.last(torch.relu_(z) + z)
+
+    given: dict[str, Any] = {"ann": Aliases(), "method": "model"}
+    x = np.random.default_rng(0).random((8, 6)).astype(np.float32)
+    refused(UnsupportedError, "gives other outputs than the module", calibration=x, **given)
+    refused(
+        UnsupportedError,
+        "gives other outputs than the module",
+        calibration=None,
+        input_shape=(6,),
+        **given,
+    )
 
 
 @pytest.mark.parametrize("method", ["auto", "max", "calibrated", "spike_norm", "model"])
@@ -300,12 +380,27 @@ def test_a_loader_is_read_no_further_than_needed() -> None:
 
 def test_only_some_samples_are_used() -> None:
     x = images()
-    x[20:] *= 100
-    few, _ = ss.convert(model(), calibration=x, method="max", n_steps=4, n_calibration=20)
-    same, _ = ss.convert(model(), calibration=x[:20], method="max", n_steps=4)
+    x[1::3] *= 100
+    few, _ = ss.convert(model(), calibration=x, method="max", n_steps=4, n_calibration=10)
+    same, _ = ss.convert(model(), calibration=x[::3], method="max", n_steps=4)
     more, _ = ss.convert(model(), calibration=x, method="max", n_steps=4)
     thetas = [float(net.node("2").op.v_threshold) for net in (few, same, more)]  # type: ignore[attr-defined]
     assert thetas[0] == thetas[1] < thetas[2]
+
+
+def test_those_that_are_used_are_of_all_classes() -> None:
+    """Data sets are often in the order of their classes: the first samples are of few."""
+    x, y = images(3000), np.repeat(np.arange(10), 300)
+    for form in ((x, y), Dataset("sorted", x, y, "N"), samples((x, y))):
+        chosen = samples(form, at_most=50)
+        assert chosen.y is not None
+        assert np.bincount(chosen.y).tolist() == [5] * 10
+        assert np.array_equal(chosen.x, x[::60])
+    assert np.array_equal(samples(iter([x[:40], x[40:]]), at_most=50).x, x[:50])
+    late = x.copy()
+    late[2700:] *= 100
+    net, _ = ss.convert(model(), calibration=late, method="max", n_steps=4)
+    assert float(net.node("2").op.v_threshold) > 10  # type: ignore[attr-defined]
 
 
 def test_validation_is_what_is_measured() -> None:

@@ -240,6 +240,21 @@ def test_rmp_takes_alpha_times_the_largest_input() -> None:
     assert float(part["3"]) == 0.75 * currents[1].max()
 
 
+@pytest.mark.parametrize("method", ["spike_norm", "rmp"])
+def test_thresholds_of_a_leaky_relu_cover_what_is_below_zero(method: str) -> None:
+    """-10 at slope 0.25 is an activation of -2.5, larger than the +1 of the other sample."""
+    module = nn.Sequential(nn.Linear(1, 1), nn.LeakyReLU(0.25), nn.Linear(1, 1))
+    with torch.no_grad():
+        for layer in (module[0], module[2]):
+            layer.weight.fill_(1)
+            layer.bias.fill_(0)
+    x = np.array([[-10], [1]], np.float32)
+    options = {"alpha": 1.0} if method == "rmp" else {"reset": "subtract"}
+    net, _ = ss.convert(module, calibration=x, method=method, n_steps=8, **options)
+    assert float(net.node("1").op.v_threshold) == 2.5  # type: ignore[attr-defined]
+    assert net.compile().run(x, n_steps=40).output.tolist() == [[-2.5], [1.0]]
+
+
 def test_those_that_meet_share_the_largest_threshold_if_wanted() -> None:
     class Meeting(nn.Module):
         def __init__(self) -> None:

@@ -89,6 +89,16 @@ def test_the_bound_by_hand() -> None:
     assert {name: float(theta) for name, theta in found.items()} == {"1": 1.75, "3": 3.5}
 
 
+def test_samples_widen_the_bound_of_the_input() -> None:
+    """Input in [-2, 3]: 1·3 + -1·-2 = 5, and not 1·1 + -1·0; in [0, 0.5] as without samples."""
+    module = nn.Sequential(nn.Linear(2, 1, bias=False), nn.ReLU(), nn.Linear(1, 1))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[1.0, -1.0]]))
+    for x, theta in (([[3, -2]], 5.0), ([[0.5, 0]], 1.0)):
+        net, _ = ss.convert(module, np.array(x, np.float32), method="model", n_steps=4)
+        assert float(net.node("1").op.v_threshold) == theta  # type: ignore[attr-defined]
+
+
 def test_a_largest_value_bounds_the_bound() -> None:
     """A neuron whose threshold is above 6 could say more than ReLU6 does."""
     for act, most in ((nn.ReLU6(), 6.0), (ss.train.QCFS(4, lam=0.5), 0.5)):

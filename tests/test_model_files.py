@@ -111,6 +111,29 @@ def test_what_can_not_be_saved(
 
 
 @pytest.mark.parametrize(
+    ("built", "said", "message"),
+    [
+        ({}, {"activation": "leaky_relu"}, "act1 is a ReLU, expected a LeakyReLU"),
+        (
+            {"activation": {"kind": "leaky_relu", "negative_slope": 0.1}},
+            {"activation": "leaky_relu"},
+            "act1.negative_slope is 0.1, expected 0.01",
+        ),
+        ({"pool": "max"}, {}, "pool1 is a MaxPool2d, expected a AvgPool2d"),
+        ({"activation": {"kind": "qcfs", "L": 8}}, {"activation": "qcfs"}, "act1.L is 8, expected"),
+    ],
+)
+def test_arguments_that_build_another_module_with_the_same_tensors(
+    tmp_path: Path, built: Any, said: Any, message: str
+) -> None:
+    """Read again it would compute something else, and nothing would tell."""
+    size: dict[str, Any] = {"image_size": 8, "width": 0.125}
+    with pytest.raises(InputError, match=message):
+        ss.models.save(tmp_path / "a", mnist_net(**size, **built), "mnist_net", {**size, **said})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"builder": "eval"}, "builder is 'eval', expected one of"),

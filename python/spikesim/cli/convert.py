@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +13,9 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from spikesim.cli.output import Json, print_json
-from spikesim.errors import FormatError, InputError
+from spikesim.cli.output import Json, check_writable, print_json
+from spikesim.convert import conversion
+from spikesim.errors import FormatError, InputError, SpikesimError
 
 if TYPE_CHECKING:
     from spikesim.data import Preprocessing
@@ -58,7 +61,7 @@ def convert(
     n_calibration: Annotated[
         int | None, typer.Option(help="Calibration samples at most; default: the method's.")
     ] = None,
-    n_samples: Annotated[int, typer.Option(help="Samples to measure on at most.")] = SAMPLES,
+    n_samples: Annotated[int, typer.Option(min=1, help="Samples to measure on at most.")] = SAMPLES,
     steps: Annotated[
         str | None, typer.Option(help="Numbers of steps to measure at, as 1,2,4,8.")
     ] = None,
@@ -74,11 +77,18 @@ def convert(
     """Convert an ANN into a spiking network and say what it lost."""
     import spikesim as ss
 
-    for path, forms in ((out, (".spikesim", ".nir")), (report, (".html", ".json"))):
+    for what, path, forms in (
+        ("OUT", out, (".spikesim", ".nir")),
+        ("--report", report, (".html", ".json")),
+    ):
         if path is not None and path.suffix.lower() not in forms:
             raise FormatError(
                 f"{path}: extension is {path.suffix!r}, expected one of {', '.join(forms)}"
             )
+        if path is not None:
+            # Before the long work, and before one of two files is written.
+            check_writable("convert", what, path)
+    options = dict(map(_option, option or []))
     module, meta = _model(ann)
     prepare = ss.data.Preprocessing.of(meta)
     name = calibration or meta.get("data")
@@ -89,11 +99,15 @@ def convert(
         # A data set's first samples may be of few classes.
         order = np.random.default_rng(0).permutation(len(x))
         given = (x[order], None if y is None else y[order])
-    on = validation or known
-    judged = None
+    on, judged = validation or known, given
+    # A .npz has no split for tests.
     if on is not None and not (validation is None and on.endswith(".npz")):
-        x, y = _data(on, "test", prepare)
-        judged = (x[:n_samples], None if y is None else y[:n_samples])
+        judged = _data(on, "test", prepare)
+    if judged is not None:
+        x, y = judged
+        # Evenly from all: a data set may be in the order of its classes.
+        chosen = np.arange(min(n_samples, len(x))) * len(x) // min(n_samples, len(x))
+        judged = (x[chosen], None if y is None else y[chosen])
     net, found = ss.convert(
         module,
         given,
@@ -104,14 +118,16 @@ def convert(
         steps=None if steps is None else _numbers(steps),
         n_calibration=n_calibration,
         progress=Console(stderr=True).is_terminal,
-        **dict(map(_option, option or [])),
+        **options,
     )
     for key in ("preprocessing", "labels"):
         if meta.get(key) is not None:
             net.meta[key] = meta[key]
-    net.save(out)
+    text = ""
     if report is not None:
         text = found.to_html() if report.suffix.lower() == ".html" else found.to_json(indent=1)
+    net.save(out)
+    if report is not None:
         report.write_text(text, encoding="utf-8")
     if json:
         print_json(found.to_dict())
@@ -138,13 +154,30 @@ def _model(spec: str) -> tuple[Any, dict[str, Any]]:
     sys.path.insert(0, str(Path(path).resolve().parent))
     try:
         found.loader.exec_module(code)
+        if not hasattr(code, name):
+            raise InputError(f"{path}: has no {name!r}, expected a function or module of that name")
+        item = getattr(code, name)
+        # A module can be called, too; whether it is one is for `convert` to say.
+        return (item if hasattr(item, "named_modules") else item()), {}
+    except SpikesimError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{_place(path, error)}: {type(error).__name__}: {error}, expected {name} to be a "
+            "torch module, or a function without arguments that gives one"
+        ) from error
     finally:
         sys.path.pop(0)
-    if not hasattr(code, name):
-        raise InputError(f"{path}: has no {name!r}, expected a function or module of that name")
-    item = getattr(code, name)
-    # A module can be called, too; whether it is one is for `convert` to say.
-    return (item if hasattr(item, "named_modules") else item()), {}
+
+
+def _place(path: str, error: Exception) -> str:
+    """The file and the line of it that an error comes from."""
+    if isinstance(error, SyntaxError):
+        return f"{Path(error.filename or path).name}:{error.lineno}"
+    mine = Path(path).resolve()
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == mine]
+    return f"{path}:{lines[-1]}" if lines else path
 
 
 def _data(name: str, split: str, prepare: Preprocessing) -> tuple[Any, Any]:
@@ -170,6 +203,10 @@ def _option(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise InputError(f"convert: --option is {text!r}, expected name=value, as v0=0.5")
+    if name in inspect.signature(conversion.convert).parameters:
+        raise InputError(
+            f"convert: --option {name} is none of the method, expected one of its own, as v0=0.5"
+        )
     for read in (int, float):
         try:
             return name, read(value)

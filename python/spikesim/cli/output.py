@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,11 +16,28 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from spikesim.errors import InputError
+
 if TYPE_CHECKING:
     from spikesim.network import Network
 
 #: Every verb's ``--json``.
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def check_writable(verb: str, name: str, out: Path) -> None:
+    """Refuses a path to which nothing can be written, before the long work begins."""
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise InputError(
+            f"{verb}: folder of {name} {out} is not there, expected an existing folder"
+        )
+    if out.is_dir():
+        raise InputError(f"{verb}: {name} {out} is a folder, expected the path of a file")
+    if not os.access(folder, os.W_OK):
+        raise InputError(
+            f"{verb}: folder of {name} {out} can't be written to, expected one that can"
+        )
 
 
 def print_json(result: Mapping[str, Any]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from spikesim.cli.output import Json, print_facts, print_json, steps
+from spikesim.cli.output import Json, check_writable, print_facts, print_json, steps
 from spikesim.errors import InputError
 
 #: The bar's parts: a recipe tells how many steps it has when it begins.
@@ -58,7 +57,7 @@ def train(
     # What can be wrong is found before the long work begins.
     chosen = recipes.get(recipe)
     path = out if out is not None else Path(f"{chosen.name}.safetensors")
-    _writable(path)
+    check_writable("train", "--out", path)
     if width is not None and not math.isfinite(width):
         raise InputError(f"train: --width is {width}, expected a finite number")
     begun = time.perf_counter()
@@ -104,13 +103,3 @@ def train(
 def _epochs(fit: Any) -> str:
     last = f", loss {fit.losses[-1]:.4f} in the last" if fit.losses else ""
     return f"{fit.epochs}{last}"
-
-
-def _writable(out: Path) -> None:
-    folder = out.absolute().parent
-    if not folder.is_dir():
-        raise InputError(f"train: folder of --out {out} is not there, expected an existing folder")
-    if out.is_dir():
-        raise InputError(f"train: --out {out} is a folder, expected the path of a file")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"train: folder of --out {out} can't be written to, expected one that can")

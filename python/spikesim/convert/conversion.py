@@ -59,7 +59,8 @@ def convert(
         validation: samples, with labels at best, on which accuracy and agreement are measured;
             None: the calibration data.
         steps: numbers of steps at which they are; None: powers of two up to `n_steps`, and 32.
-        n_calibration: calibration samples that are used at most; None: 512, with "hybrid" all.
+        n_calibration: calibration samples that are used at most, evenly from all of an array's,
+            the first of an iterable's; None: 512, with "hybrid" all.
         progress: show a bar on stderr, or call this function with (stage, done, in all).
         options: of the method: `v0` (membranes before the first step, as a part of the threshold),
             `reset` ("subtract", "to_value"), `max_pool` ("count", "argmax", "or"), `percentile`,
@@ -190,7 +191,9 @@ def _read(
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"convert: ann is a {type(module).__name__}, expected a torch.nn.Module")
-    checked = None if data is None else samples(data, where, at_most)
+    # A conversion may do without, the doctor can't.
+    missing = data is None and where == "calibration"
+    checked = None if missing else samples(data, where, at_most)
     if input_shape is None:
         if checked is None:
             raise InputError(
@@ -198,9 +201,13 @@ def _read(
                 'data that the ANN was trained on, or input_shape with the method "model" or "qcfs"'
             )
         input_shape = checked.shape
-    if not isinstance(input_shape, Sequence):
+    if not isinstance(input_shape, Sequence) or isinstance(input_shape, str | bytes):
         raise InputError(f"convert: input_shape is {input_shape!r}, expected a tuple of numbers")
-    graph = read(module, tuple(input_shape))
-    if checked is not None and checked.shape == graph.input_shape:
+    graph = read(module, tuple(whole_number("convert", "input_shape", n) for n in input_shape))
+    if checked is None:
+        # Any numbers tell whether a forward does what was read of it.
+        example = torch.rand((4, *graph.input_shape), generator=torch.Generator().manual_seed(0))
+        check_same(graph, module, example)
+    elif checked.shape == graph.input_shape:
         check_same(graph, module, torch.from_numpy(checked.x[:8]))
     return graph, checked

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from collections.abc import Callable
 from types import ModuleType
 
 from spikesim.convert.conversion import convert, doctor
@@ -20,3 +23,12 @@ class ConvertModule(ModuleType):
     load_snntorch_state = staticmethod(load_snntorch_state)
     unit_thresholds = staticmethod(unit_thresholds)
     __call__ = staticmethod(convert)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        # Found on the class it would lose its first parameter, as a method's `self`.
+        return inspect.signature(convert)
+
+    def __reduce__(self) -> tuple[Callable[[str], ModuleType], tuple[str]]:
+        # A function can be sent to another process, and copied.
+        return importlib.import_module, (self.__name__,)

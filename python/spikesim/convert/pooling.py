@@ -95,18 +95,27 @@ def _max(
         else (ops.CurrentMaxPool2d, ops.SpikeMaxPool2d)
     )
     pads = extent(padding, axes) != 0 or ceil_mode
-    if value.kind is Kind.SPIKES and value.signed and pads:
+    signed = value.kind is Kind.SPIKES and value.signed
+    if signed and pads and builder.activations is None:
         raise UnsupportedError(
             f"{path}: maximum pool pads spikes that may be negative, expected padding=0; torch's "
             "padding never wins, a silent neuron's 0 does"
+        )
+    if signed and zeros is not None and builder.activations is not None:
+        raise UnsupportedError(
+            f"{path}: maximum pool is given values that may be negative with zeros around, which "
+            "no rates are, expected none; use the pool's own padding, which never wins"
         )
     if value.kind is not Kind.SPIKES and zeros is not None:
         raise UnsupportedError(
             f"{path}: maximum pool is given currents with zeros around, expected spikes; use the "
             "pool's own padding, which never wins"
         )
-    # On spikes of one sign torch's maximum is the one over spikes: silence is 0 there too.
-    op = spikes if value.kind is Kind.SPIKES else currents
+    # On spikes of one sign torch's maximum is the one over spikes: silence is 0 there too. Where
+    # an ANN is read they are activations, and of their rates padding never wins.
+    op: Any = spikes if value.kind is Kind.SPIKES else currents
+    if signed and pads:
+        op = ops.RateMaxPool1d if axes == 1 else ops.RateMaxPool2d
     pool = op(
         extent(kernel_size, axes),
         stride=_stride(stride, axes),

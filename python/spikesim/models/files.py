@@ -24,6 +24,11 @@ from spikesim.train.files import FilePath, load_with_metadata, save_state_dict
 ENTRY = "spikesim.model"
 FORMAT = 1
 
+#: Attributes of modules that change nothing of what is computed.
+_NO_MATTER = ("training", "inplace")
+
+_PLAIN = (bool, int, float, str, tuple, type(None))
+
 #: Arguments that say how the weights came about, which are in the file themselves.
 _DONE = ("rate",)
 
@@ -82,7 +87,8 @@ def save(
             f"{where}: {name} can't be built with {arguments} ({_line(error)}), expected the "
             "arguments that built the module"
         ) from error
-    if (problem := _misfit(model.state_dict(), state)) is not None:
+    problem = _misfit(model.state_dict(), state) or _difference(model, module)
+    if problem is not None:
         raise InputError(f"{where}: {problem}, as {name} has it with these arguments")
     save_state_dict(state, path, {ENTRY: text})
 
@@ -153,6 +159,34 @@ def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str 
         if found[key].is_floating_point() != expected[key].is_floating_point():
             return f"{key} is {found[key].dtype}, expected {expected[key].dtype}"
     return None
+
+
+def _difference(expected: nn.Module, found: nn.Module) -> str | None:
+    """Where two modules with the same tensors compute something else: another activation or pool,
+    another number of levels, another stride."""
+    left, right = dict(expected.named_modules()), dict(found.named_modules())
+    for path in sorted({*left, *right}):
+        name = path or "the module"
+        if path not in left or path not in right:
+            return f"{name} is {'missing' if path in left else 'there'}, expected it otherwise"
+        if type(left[path]) is not type(right[path]):
+            return (
+                f"{name} is a {type(right[path]).__name__}, expected a {type(left[path]).__name__}"
+            )
+        wanted, have = _settings(left[path]), _settings(right[path])
+        for key in sorted({*wanted, *have}):
+            if key not in have or key not in wanted or wanted[key] != have[key]:
+                return f"{name}.{key} is {have.get(key)!r}, expected {wanted.get(key)!r}"
+    return None
+
+
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """What a module is beside its tensors and parts: its plain attributes."""
+    return {
+        key: value
+        for key, value in vars(module).items()
+        if not key.startswith("_") and key not in _NO_MATTER and isinstance(value, _PLAIN)
+    }
 
 
 def _checksum(state: Mapping[str, Tensor]) -> int:

@@ -2,7 +2,8 @@
 
 Sengupta et al. 2019: layer by layer, the threshold is the largest weighted input that a neuron
 receives in one step, from the spikes of the layers before with their final thresholds. Han et al.
-2020 (RMP): the same under the soft reset, times α. Both run on the engine.
+2020 (RMP): the same under the soft reset, times α. Both run on the engine. Neither knows leaky
+ReLUs; here their θ also covers the largest input below zero, times the slope.
 """
 
 from __future__ import annotations
@@ -61,12 +62,16 @@ def balanced(
         settings = {
             other: Setting.of(found.get(other, np.ones(())), v0) for other in ann.activations
         }
-        watched = watching(emit(ann, settings, **options), name)
-        largest = largest_input(watched, data, n_steps, encoding, seed)
+        net, one = emit(ann, settings, **options), ann.activations[name]
+        largest = largest_input(watching(net, name), data, n_steps, encoding, seed)
+        if one.slope:
+            # A spike below 0 answers to θ/slope: what excites downwards has a say in θ, too.
+            below = watching(net, name, negated=True)
+            largest = max(largest, one.slope * largest_input(below, data, n_steps, encoding, seed))
         if largest <= 0:
             raise silent(name)
         # What has a largest value saturates there, not at its largest input.
-        theta = min(alpha * largest, ann.activations[name].most)
+        theta = min(alpha * largest, one.most)
         found[name] = np.asarray(theta, np.float64)
         if junction == "equal_threshold":
             meeting = shared(ann, {other: found.get(other, np.zeros(())) for other in names})
@@ -76,8 +81,9 @@ def balanced(
     return found
 
 
-def watching(net: Network, name: str) -> Network:
-    """The part of a network up to a population, whose largest input in a step it answers with."""
+def watching(net: Network, name: str, *, negated: bool = False) -> Network:
+    """The part of a network up to a population, whose largest input in a step it answers with;
+    `negated`: the negative of the least."""
     inputs: dict[str, list[str]] = {}
     for src, dst, _ in net.edges:
         inputs.setdefault(dst, []).append(src)
@@ -91,8 +97,13 @@ def watching(net: Network, name: str) -> Network:
     for node in net.nodes[1:]:
         if node.name in needed and node.name != name:
             part.add(node.op, node.name, inputs[node.name])
+    sources = inputs[name]
+    if negated:
+        for place, src in enumerate(sources):
+            part.add(ops.Scale(np.float32(-1)), f"{name}-{place}", src)
+        sources = [f"{name}-{place}" for place in range(len(sources))]
     # A membrane that keeps nothing is its input.
-    part.add(ops.LI(alpha_mem=0.0, gain=1.0), name, inputs[name])
+    part.add(ops.LI(alpha_mem=0.0, gain=1.0), name, sources)
     part.output, part.readout = name, "max_v"
     return part
 

@@ -33,6 +33,14 @@ class Samples:
         """Shape of one sample."""
         return tuple(self.x.shape[1:])
 
+    def spread(self, count: int) -> Samples:
+        """At most so many samples, evenly from the first to the last: data sets are often in the
+        order of their classes."""
+        if len(self) <= count:
+            return self
+        chosen = np.arange(count) * len(self) // count
+        return Samples(self.x[chosen], None if self.y is None else self.y[chosen])
+
     def head(self, count: int) -> Samples:
         """The first samples."""
         return Samples(self.x[:count], None if self.y is None else self.y[:count])
@@ -51,7 +59,8 @@ def samples(data: Any, where: str = "calibration", at_most: int | None = None) -
             `x` and `y`, as `spikesim.data.load` gives; or an iterable of batches, each an array
             or a pair, as a DataLoader gives.
         where: what it is, for errors.
-        at_most: how many samples are taken.
+        at_most: how many samples are taken: evenly from all where they lie there, the first that
+            come of an iterable.
 
     Raises:
         InputError: there is none, a value is NaN or infinite, labels are no integers.
@@ -63,7 +72,8 @@ def samples(data: Any, where: str = "calibration", at_most: int | None = None) -
             "(x, y) or an iterable of batches"
         )
     if isinstance(data, Samples):
-        return data if at_most is None else data.head(at_most)
+        return data if at_most is None else data.spread(at_most)
+    streamed = False
     if _is_array(data) or _is_pair(data):
         pieces = [_pair(data, where)]
     elif hasattr(data, "x") and hasattr(data, "y"):
@@ -73,8 +83,15 @@ def samples(data: Any, where: str = "calibration", at_most: int | None = None) -
                 "takes no spikes over time"
             )
         pieces = [_pair((data.x, data.y), where)]
+    elif isinstance(data, tuple) and len(data) == 2 and all(map(_is_array, data)):
+        # As two batches, labels of another form would be samples.
+        shape = tuple(np.shape(data[1]))
+        raise InputError(
+            f"{where}: is a pair whose second part has shape {shape}, expected labels "
+            f"({len(data[0])},), one a sample; give two batches as a list"
+        )
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
-        pieces, count = [], 0
+        pieces, count, streamed = [], 0, True
         for batch in data:
             pieces.append(_pair(batch, where))
             count += len(pieces[-1][0])
@@ -86,7 +103,9 @@ def samples(data: Any, where: str = "calibration", at_most: int | None = None) -
             "(x, y) or an iterable of batches"
         )
     made = _joined(pieces, where)
-    return made if at_most is None else made.head(at_most)
+    if at_most is None:
+        return made
+    return made.head(at_most) if streamed else made.spread(at_most)
 
 
 def _is_array(data: Any) -> bool:

@@ -31,7 +31,7 @@ def heights(ann: Ann, net: Network, data: Samples, n_steps: int) -> dict[str, ND
     squares of what remains: 1 where the network's units are the ANN's, or nearly, and where it
     never fires or the ANN does not; one a channel where one for all fits much worse.
     """
-    x = data.head(SAMPLES).x
+    x = data.spread(SAMPLES).x
     result = net.compile().run(x, n_steps=n_steps, record=("spikes",))
     names = [name for name in ann.activations if name in result.spikes]
     truth = ann.evaluator()(torch.from_numpy(x), names)

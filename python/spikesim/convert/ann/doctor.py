@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +23,7 @@ from spikesim.convert.ann.notes import notes
 from spikesim.convert.ann.progress import Stages
 from spikesim.convert.report import ConversionReport, Finding, Unconverted, diagnose
 from spikesim.convert.report.entries import SEVERITIES
-from spikesim.errors import ShapeError
+from spikesim.errors import InputError, ShapeError
 from spikesim.network import Network
 
 DEFAULT_STEPS = 32
@@ -70,7 +71,7 @@ def converted(
     report = examine(
         ann,
         net,
-        validation or (None if data is None else data.head(MEASURED)),
+        validation or (None if data is None else data.spread(MEASURED)),
         method=method,
         n_steps=chosen,
         steps=steps,
@@ -170,6 +171,12 @@ def examine(
             n_samples=1,
             findings=[*findings, unmeasured],
             seconds=time.perf_counter() - started,
+        )
+    classes_of = math.prod(ann.net.output_shape)
+    if data.y is not None and not 0 <= int(data.y.min()) <= int(data.y.max()) < classes_of:
+        raise InputError(
+            f"convert: labels go from {data.y.min()} to {data.y.max()}, expected 0 to "
+            f"{classes_of - 1}, the outputs of the ANN"
         )
     wanted = sorted({*(steps or [n for n in STEPS if n <= max(n_steps, 32)]), n_steps})
     outputs = outputs_by_steps(net, data.x, wanted, tell=stages.stage("running"))

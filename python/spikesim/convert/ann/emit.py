@@ -34,7 +34,10 @@ PASSING = (
     "adaptive_avg_pool2d",
     "upsample",
 )
-MAX_POOLS = ("spike_max_pool1d", "spike_max_pool2d")
+MAX_POOLS = (
+    *("spike_max_pool1d", "spike_max_pool2d"),
+    *("rate_max_pool1d", "rate_max_pool2d"),
+)
 CURRENT_POOLS = ("current_max_pool1d", "current_max_pool2d")
 WEIGHTED = ("linear", "conv1d", "conv2d")
 
@@ -271,9 +274,11 @@ class _Emission:
         self.scales[node.name] = np.ones(())
 
     def _max_pool(self, op: Any) -> Any:
+        line = op.kind.endswith("1d")
         if self.gate == "or":
-            return op
-        cls = ops.RateMaxPool1d if op.kind.endswith("1d") else ops.RateMaxPool2d
+            plain = ops.SpikeMaxPool1d if line else ops.SpikeMaxPool2d
+            return plain(op.kernel_size, op.stride, op.padding, op.ceil_mode)
+        cls = ops.RateMaxPool1d if line else ops.RateMaxPool2d
         return cls(op.kernel_size, op.stride, op.padding, op.ceil_mode, gate=self.gate)
 
     # --- heights ---------------------------------------------------------------------------------

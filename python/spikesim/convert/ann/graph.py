@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from spikesim import ops
 from spikesim.convert.ann.activation import Activation
 from spikesim.errors import ShapeError
 from spikesim.network import Network
@@ -84,7 +85,7 @@ class Evaluator:
                 one = ann.activations[node.name]
                 self._calls[node.name] = lambda *xs, _one=one: _one(added(xs))
             else:
-                self._calls[node.name] = layer(node.op, node.name, node.in_shape).eval()
+                self._calls[node.name] = layer(stateless(node.op), node.name, node.in_shape).eval()
         # The last node that needs a value, after which it can go.
         self._last = {src: name for name, sources in self._inputs.items() for src in sources}
 
@@ -114,6 +115,16 @@ class Evaluator:
         names = list(wanted)
         for batch in split(x, self.ann.input_shape, batch_size):
             yield self(batch, names)
+
+
+def stateless(op: ops.Op) -> ops.Op:
+    """A gated maximum pool as the maximum of rates that it is in the mean: padding never wins."""
+    if isinstance(op, ops.RateMaxPool1d | ops.RateMaxPool2d):
+        line = isinstance(op, ops.RateMaxPool1d)
+        cls: Any = ops.CurrentMaxPool1d if line else ops.CurrentMaxPool2d
+        plain: ops.Op = cls(op.kernel_size, op.stride, op.padding, op.ceil_mode)
+        return plain
+    return op
 
 
 def split(x: ArrayLike, shape: tuple[int, ...], batch_size: int) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from spikesim import ops
 from spikesim.convert.ann.activation import Activation as AnnActivation
 from spikesim.convert.ann.data import Samples
-from spikesim.convert.ann.graph import Ann
+from spikesim.convert.ann.graph import Ann, stateless
 from spikesim.convert.report import Activation, LayerMeter, LayerReport
 from spikesim.network import Network
 from spikesim.train.arrivals import added
@@ -47,7 +47,7 @@ def layers(
         A report for each activation that the network has a population for, in the order of the
         ANN.
     """
-    data = data.head(SAMPLES)
+    data = data.spread(SAMPLES)
     names = [name for name in ann.activations if _population(net, name) is not None]
     # What the membranes of a network in other units have to be multiplied with to be in the ANN's.
     units = {name: _units(net, name, heights) for name in names}
@@ -92,7 +92,7 @@ class Drives:
                 amplitude = torch.tensor(op.spike_amplitude)
                 self._scales[node.name] = _along(amplitude, len(node.shape))
             else:
-                self._calls[node.name] = layer(_stateless(op), node.name, node.in_shape).eval()
+                self._calls[node.name] = layer(stateless(op), node.name, node.in_shape).eval()
 
     @torch.no_grad()
     def __call__(
@@ -110,15 +110,6 @@ class Drives:
             else:
                 values[name] = self._calls[name](*arrivals)
         return found
-
-
-def _stateless(op: ops.Op) -> ops.Op:
-    """A gated maximum pool as the maximum of rates that it is in the mean."""
-    if isinstance(op, ops.RateMaxPool1d | ops.RateMaxPool2d):
-        cls: Any = ops.SpikeMaxPool1d if isinstance(op, ops.RateMaxPool1d) else ops.SpikeMaxPool2d
-        plain: ops.Op = cls(op.kernel_size, op.stride, op.padding, op.ceil_mode)
-        return plain
-    return op
 
 
 def _along(values: Tensor, axes: int) -> Tensor:

@@ -108,7 +108,11 @@ def _percentile(task: Task) -> Network:
 
 
 def _model(task: Task) -> Network:
-    return _uniform(task, thresholds.model_based(task.ann))
+    low, high = 0.0, 1.0
+    if task.data is not None:
+        # Samples that leave [0, 1] widen it.
+        low, high = min(low, float(task.data.x.min())), max(high, float(task.data.x.max()))
+    return _uniform(task, thresholds.model_based(task.ann, (low, high)))
 
 
 def _balanced(task: Task) -> Network:
@@ -164,7 +168,7 @@ def _hybrid(task: Task) -> Network:
     # STDB resets by subtraction, whatever the first method would do.
     soft = {"reset": "subtract"} if "reset" in METHODS[options["start"]].options else {}
     start = options_of(options["start"], soft)
-    base = replace(task, data=data.head(START_SAMPLES), options=start, tell=None)
+    base = replace(task, data=data.spread(START_SAMPLES), options=start, tell=None)
     fine = ("epochs", "lr", "batch_size", "threshold_scale", "weight_decay", "seed")
     return hybrid(
         METHODS[options["start"]].run(base),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from spikesim import ops
 from spikesim.convert.ann.graph import Ann
 from spikesim.convert.report import (
@@ -51,12 +53,41 @@ def notes(ann: Ann, net: Network) -> tuple[list[Finding], list[Unconverted]]:
     found += [
         _pool(name, have[name].op, place) for name, place in ann.pools.items() if name in have
     ]
+    found += [one for node in net.nodes for one in _neuron(node.name, node.op)]
     if ann.softmax is not None:
         found.append(dropped_softmax("output"))
     return found + _stem(ann), lost
 
 
+def _neuron(name: str, op: ops.Op) -> Iterator[Finding]:
+    """Rules of a population that keep its rate from its activation at every T."""
+    if not isinstance(op, ops.Neuron) or op.spikes == "none":
+        return
+    if op.reset != "subtract":
+        yield Finding(
+            "warning",
+            name,
+            "the reset throws away what is above the threshold: rates are too low at every T",
+            'reset by subtraction, reset="subtract"',
+        )
+    if op.model != "IF" and bool((op.alpha_mem != 1).any()):
+        yield Finding(
+            "warning",
+            name,
+            "the membrane leaks: small drives never reach the threshold, at every T",
+            "neurons without a leak, alpha_mem 1",
+        )
+
+
 def _pool(name: str, op: ops.Op, place: str) -> Finding:
+    if isinstance(op, Gated) and op.gate == "argmax":
+        return Finding(
+            "warning",
+            name,
+            f'the max pool is a {type(op).__name__} with the gate "argmax": what it passes is not '
+            "the largest rate, at any T",
+            'gate it by the counts, max_pool="count"',
+        )
     if isinstance(op, Gated):
         moved = ", after the activation that stood behind it" if place == "moved" else ""
         return max_pool(name, f'{type(op).__name__} with the gate "{op.gate}"{moved}', True)

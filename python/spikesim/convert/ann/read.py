@@ -22,6 +22,11 @@ CURRENT_POOLS: dict[type, type] = {
     ops.CurrentMaxPool1d: ops.SpikeMaxPool1d,
     ops.CurrentMaxPool2d: ops.SpikeMaxPool2d,
 }
+RATE_POOLS: dict[type, type] = {
+    ops.CurrentMaxPool1d: ops.RateMaxPool1d,
+    ops.CurrentMaxPool2d: ops.RateMaxPool2d,
+}
+SPIKE_POOLS = (*CURRENT_POOLS.values(), *RATE_POOLS.values())
 
 
 def read(module: nn.Module, input_shape: tuple[int, ...]) -> Ann:
@@ -81,16 +86,22 @@ def check_same(ann: Ann, module: nn.Module, x: Tensor) -> None:
     was = [(m, m.training) for m in module.modules()]
     stairs = [m for m in module.modules() if isinstance(m, QCFS)]
     hooks = [m.register_forward_hook(_ramp) for m in stairs]
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), x.dtype)
+    like = next((p for p in module.parameters() if p.is_floating_point()), x)
     try:
         module.eval()
         with torch.no_grad():
-            truth = module(x.to(dtype)).to(x.dtype)
+            truth = module(x.to(like.device, like.dtype))
     finally:
         for hook in hooks:
             hook.remove()
         for child, training in was:
             child.training = training
+    if not isinstance(truth, Tensor):
+        raise UnsupportedError(
+            f"{type(module).__name__}: gives a {type(truth).__name__}, expected a tensor; wrap it "
+            "in a module that gives the one output that is wanted"
+        )
+    truth = truth.to(x.device, x.dtype)
     ramps = {
         name: replace(one, kind="relu", ceiling=one.most)
         for name, one in ann.activations.items()
@@ -178,7 +189,7 @@ def _behind_activations(
     pools: dict[str, str] = {}
     for pool in list(order):
         op = net.node(pool).op
-        if type(op) in CURRENT_POOLS.values():
+        if type(op) in SPIKE_POOLS:
             pools[pool] = "spikes"
         if type(op) not in CURRENT_POOLS:
             continue
@@ -189,7 +200,9 @@ def _behind_activations(
         act = after[0]
         pools[pool] = "moved"
         spec: Any = op
-        new[pool] = CURRENT_POOLS[type(op)](
+        # Of values below zero padding must not win, as silence does over spikes.
+        signed = found[act].kind == "leaky_relu"
+        new[pool] = (RATE_POOLS if signed else CURRENT_POOLS)[type(op)](
             spec.kernel_size, spec.stride, spec.padding, spec.ceil_mode
         )
         inputs[act], inputs[pool] = inputs[pool], [act]

@@ -93,19 +93,21 @@ def activations(
     return found
 
 
-def model_based(ann: Ann) -> dict[str, NDArray[np.float64]]:
+def model_based(
+    ann: Ann, within: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, NDArray[np.float64]]:
     """Thresholds without data: the largest drive that a neuron can have in a step (Diehl 2015).
 
     λ = max over outputs of Σ max(0, W)·λ_before + max(0, bias): no neuron ever needs two spikes
-    in a step, if the input lies in [0, 1]. Where activations have a largest value, λ is at most
-    that. A leaky ReLU's spikes below 0 excite through weights below 0.
+    in a step, if the input lies `within` these bounds around 0. Where activations have a largest
+    value, λ is at most that. A leaky ReLU's spikes below 0 excite through weights below 0.
 
     Raises:
         InputError: a layer that can never be active.
         UnsupportedError: a node through which such a bound can't be followed.
     """
     # Bounds (from below, from above) around 0.
-    bound: dict[str, tuple[float, float]] = {"input": (0.0, 1.0)}
+    bound: dict[str, tuple[float, float]] = {"input": within}
     found: dict[str, NDArray[np.float64]] = {}
     for node in ann.net.nodes[1:]:
         given = [bound[src] for src in ann.inputs_of(node.name)]
