@@ -159,31 +159,31 @@ def kept(
     steps: list[int],
     folder: Path | None,
 ) -> Answer:
-    """A converter's answer, from the folder if it is there."""
+    """A converter's answer; what the folder has of it, T by T, is not computed again."""
     if folder is None:
         return converter.answer(ann, *images, steps)
-    digest = hashlib.sha256(f"{converter.library} {converter.version} {steps}".encode())
+    digest = hashlib.sha256(f"{converter.library} {converter.version}".encode())
     digest.update(f"{converter.name} {converter.kind}".encode())
     for tensor in (*ann.state_dict().values(), *images):
         digest.update(tensor.contiguous().numpy().tobytes())
-    path = folder / f"{digest.hexdigest()[:32]}.npz"
-    if path.is_file():
-        with np.load(path) as data:
-            spikes, chosen = json.loads(str(data["spikes"])), json.loads(str(data["chosen"]))
-            return Answer(
-                {n: data[f"output{n}"] for n in steps},
-                {n: spikes[str(n)] for n in steps},
-                {int(n): what for n, what in chosen.items()},
-            )
-    answer = converter.answer(ann, *images, steps)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        path,
-        spikes=json.dumps(answer.spikes),
-        chosen=json.dumps(answer.chosen),
-        **{f"output{n}": output for n, output in answer.output.items()},
-    )
-    return answer
+    paths = {n: folder / f"{digest.hexdigest()[:32]}-{n}.npz" for n in steps}
+    missing = [n for n in steps if not paths[n].is_file()]
+    # spikesim converts for each T anew, and each is worth keeping; others run once over all.
+    for part in [[n] for n in missing] if converter.library == "spikesim" else [missing]:
+        if not part:
+            continue
+        answer = converter.answer(ann, *images, part)
+        for n in part:
+            chosen = answer.chosen.get(n, "")
+            np.savez(paths[n], output=answer.output[n], spikes=answer.spikes[n], chosen=chosen)
+    found: Answer = Answer({}, {}, {})
+    for n, path in paths.items():
+        with np.load(path) as data:
+            found.output[n], found.spikes[n] = data["output"], float(data["spikes"])
+            if str(data["chosen"]):
+                found.chosen[n] = str(data["chosen"])
+    return found
 
 
 def comparisons(
