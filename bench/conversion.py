@@ -2,11 +2,14 @@
 side on the same ReLU ANN.
 
     python bench/conversion.py                        # the embedded digits; trains its ANN
-    python bench/conversion.py --ann FILE.py:BUILDER --state STATE.pt --data DATA.npz
+    python bench/conversion.py --model FILE.safetensors [--data mnist]
+    python bench/conversion.py --ann FILE.py:BUILDER --state STATE.pt --data cifar10
 
-BUILDER() makes the module (a Sequential), STATE.pt is its state dict, DATA.npz holds `x_cal`
-(images for calibration), `x` and `y` (test), as the ANN takes them. Every converter gets the same
-of each. Shown are the accuracy with its 95 % Wilson interval and the spikes an image; below, at
+FILE.safetensors is what `spikesim train` writes, with its data set and preprocessing. BUILDER()
+makes a module (a Sequential), STATE.pt is its state dict. The data set is one of `spikesim.data`
+(with FILE.py's PREPROCESSING): calibration images are drawn from its split for training; or a
+.npz with `x_cal`, `x` and `y` (test), as the ANN takes them. Every converter gets the same of
+each. Shown are the accuracy with its 95 % Wilson interval and the spikes an image; below, at
 each T, the difference between spikesim and the best of each library on these very test images
 (which flatters that library) with the 95 % interval of a paired bootstrap and McNemar's p.
 """
@@ -14,7 +17,7 @@ each T, the difference between spikesim and the best of each library on these ve
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import hashlib
 import json
 import math
 import sys
@@ -31,7 +34,8 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from converters import BATCH, Converter, installed  # noqa: E402
+from converters import BATCH, Answer, Converter, installed  # noqa: E402
+from tasks import task  # noqa: E402
 
 STEPS = (1, 2, 4, 8, 16, 32)
 Z95 = 1.959963984540054
@@ -40,13 +44,20 @@ Z95 = 1.959963984540054
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--model", help="a file of `spikesim train`")
     parser.add_argument("--ann", help="FILE.py:BUILDER")
     parser.add_argument("--state", help="its state dict, as torch.save writes it")
-    parser.add_argument("--data", help="an .npz with x_cal, x and y")
+    parser.add_argument("--data", help="a data set's name, or an .npz with x_cal, x and y")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)), help="numbers of steps")
     parser.add_argument("--test", type=int, help="only the first test images")
     parser.add_argument("--calibration", type=int, default=512, help="calibration images")
     parser.add_argument("--only", action="append", help="converters whose name has this in it")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="a folder: answers are kept there and read again, so that what was cut off goes on; "
+        "empty it when code changed",
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser.parse_args()
@@ -95,69 +106,6 @@ def sign_test(a: int, b: int) -> float:
     return min(1.0, 2 * sum(map(math.exp, logs)))
 
 
-# --- What is converted ----------------------------------------------------------------------------
-
-
-def task(args: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor, NDArray[Any]]:
-    """The ANN, calibration images, test images and labels."""
-    if not args.ann:
-        return digits(args.calibration)
-    path, _, builder = args.ann.partition(":")
-    spec = importlib.util.spec_from_file_location("ann_of_the_benchmark", path)
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"bench: {path} can't be read, expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    ann: nn.Module = getattr(module, builder)()
-    ann.load_state_dict(torch.load(args.state, weights_only=True))
-    with np.load(args.data) as data:
-        x_cal, x, y = data["x_cal"], data["x"], data["y"]
-    return (
-        ann.eval(),
-        torch.from_numpy(x_cal[: args.calibration]).float(),
-        torch.from_numpy(x).float(),
-        y,
-    )
-
-
-def digits(n_calibration: int) -> tuple[nn.Module, Tensor, Tensor, NDArray[Any]]:
-    """scikit-learn's 8x8 digits but the embedded 360, a small net trained on them, those 360."""
-    from sklearn.datasets import load_digits
-
-    import spikesim as ss
-
-    torch.manual_seed(0)
-    test = ss.data.load("digits")
-    every = load_digits()
-    held = {image.tobytes() for image in np.asarray(test.x, np.float64).reshape(-1, 64)}
-    train = [i for i, image in enumerate(every.data) if image.tobytes() not in held]
-    x = torch.from_numpy(every.data[train] / 16).float().reshape(-1, 1, 8, 8)
-    y = torch.from_numpy(every.target[train])
-    ann = nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1, bias=False),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(128, 64),
-        nn.ReLU(),
-        nn.Linear(64, 10),
-    )
-    optimizer = torch.optim.AdamW(ann.parameters(), 3e-3, weight_decay=1e-2)
-    for _ in range(20):
-        for batch in torch.randperm(len(x)).split(64):
-            loss = nn.functional.cross_entropy(ann(x[batch]), y[batch])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    x_test = torch.from_numpy(np.asarray(test.x, np.float32) / 16).reshape(-1, 1, 8, 8)
-    return ann.eval(), x[:n_calibration], x_test, np.asarray(test.y)
-
-
 # --- Measuring ------------------------------------------------------------------------------------
 
 
@@ -175,6 +123,7 @@ def measure(
     ann: nn.Module,
     data: tuple[Tensor, Tensor, NDArray[Any]],
     steps: list[int],
+    keep: Path | None = None,
 ) -> tuple[dict[str, Any], dict[int, NDArray[np.bool_]]]:
     """A converter's row, and which images it got right at each T."""
     x_cal, x, y = data
@@ -186,9 +135,10 @@ def measure(
     }
     try:
         with torch.no_grad():
-            answer = converter.answer(ann, x_cal, x, steps)
+            answer = kept(converter, ann, (x_cal, x), steps, keep)
     except Exception as error:  # a recipe that this ANN can't have is a line of the table
         return {**row, "error": f"{type(error).__name__}: {error}"}, {}
+    row["chosen"] = answer.chosen
     right = {n: answer.output[n].argmax(1) == y for n in steps}
     row["by_steps"] = {}
     for n in steps:
@@ -200,6 +150,40 @@ def measure(
             "spikes": answer.spikes[n],
         }
     return row, right
+
+
+def kept(
+    converter: Converter,
+    ann: nn.Module,
+    images: tuple[Tensor, Tensor],
+    steps: list[int],
+    folder: Path | None,
+) -> Answer:
+    """A converter's answer; what the folder has of it, T by T, is not computed again."""
+    if folder is None:
+        return converter.answer(ann, *images, steps)
+    digest = hashlib.sha256(f"{converter.library} {converter.version}".encode())
+    digest.update(f"{converter.name} {converter.kind}".encode())
+    for tensor in (*ann.state_dict().values(), *images):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {n: folder / f"{digest.hexdigest()[:32]}-{n}.npz" for n in steps}
+    missing = [n for n in steps if not paths[n].is_file()]
+    # spikesim converts for each T anew, and each is worth keeping; others run once over all.
+    for part in [[n] for n in missing] if converter.library == "spikesim" else [missing]:
+        if not part:
+            continue
+        answer = converter.answer(ann, *images, part)
+        for n in part:
+            chosen = answer.chosen.get(n, "")
+            np.savez(paths[n], output=answer.output[n], spikes=answer.spikes[n], chosen=chosen)
+    found: Answer = Answer({}, {}, {})
+    for n, path in paths.items():
+        with np.load(path) as data:
+            found.output[n], found.spikes[n] = data["output"], float(data["spikes"])
+            if str(data["chosen"]):
+                found.chosen[n] = str(data["chosen"])
+    return found
 
 
 def comparisons(
@@ -282,6 +266,9 @@ def show(report: dict[str, Any], steps: list[int]) -> None:
     console = Console(width=max(160, Console().width))
     console.print(shown)
     console.print(differences)
+    for row in report["rows"]:
+        for n, what in row.get("chosen", {}).items():
+            print(f"{row['recipe']} at T = {n}: {what}")
 
 
 def main() -> int:
@@ -296,7 +283,7 @@ def main() -> int:
         label = f"{converter.library} {converter.name}"
         if args.only and not any(part in label for part in args.only):
             continue
-        row, right = measure(converter, ann, (x_cal, x, y), steps)
+        row, right = measure(converter, ann, (x_cal, x, y), steps, args.keep)
         print(label, row.get("error", "done"), file=sys.stderr, flush=True)
         rows.append(row)
         rights.append(right)

@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ class Answer:
     Attributes:
         output: by number of steps T, (N, classes): the sum or mean over the first T steps.
         spikes: by T, spikes of all neurons in the first T steps, a sample.
+        chosen: by T, what `auto` took.
     """
 
     output: dict[int, NDArray[Any]]
     spikes: dict[int, float]
+    chosen: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -269,15 +271,26 @@ def spikesim(method: str, **options: Any) -> Any:
     def answer(model: nn.Module, x_cal: Tensor, x: Tensor, steps: Sequence[int]) -> Answer:
         import spikesim as ss
 
-        output, spikes = {}, {}
+        output, spikes, chosen = {}, {}, {}
         for n in steps:
-            net, _ = ss.convert(
-                model, calibration=x_cal.numpy(), method=method, n_steps=n, **options
+            net, report = ss.convert(
+                model,
+                calibration=x_cal.numpy(),
+                method=method,
+                n_steps=n,
+                n_calibration=len(x_cal),
+                validation=x_cal[:32].numpy(),
+                steps=[1],
+                **options,
             )
+            if method == "auto":
+                taken = net.meta["source"]["options"]
+                named = {k: taken[k] for k in ("v0", "percentile", "ridge") if k in taken}
+                chosen[n] = f"{report.method} {named}"
             result = net.compile().run(x.numpy(), n_steps=n, batch_size=BATCH)
             output[n] = np.asarray(result.output)
             spikes[n] = result.counts.spikes / len(x)
-        return Answer(output, spikes)
+        return Answer(output, spikes, chosen)
 
     return answer
 
@@ -304,6 +317,7 @@ def quiet() -> Iterator[None]:
 HALF = {"channel_wise": True, "half_threshold": True}
 
 CONVERTERS: tuple[Converter, ...] = (
+    Converter("spikesim", "auto", "single", spikesim("auto")),
     Converter("spikesim", "calibrated", "single", spikesim("calibrated")),
     *(
         Converter(

@@ -454,7 +454,9 @@ def test_auto_says_what_it_tried_and_takes_the_best() -> None:
     tried = [one.what for one in report.findings if one.what.startswith("auto tried")]
     assert [text.split(":")[0] for text in tried] == [
         "auto tried calibrated",
-        "auto tried percentile",
-        "auto tried channel_wise",
+        "auto tried calibrated (ridge=10.0)",
+        "auto tried percentile (v0=0.5)",
+        "auto tried channel_wise (v0=0.5)",
+        *(f"auto tried channel_wise (v0=0.5, percentile={part})" for part in (97.0, 99.0, 100.0)),
     ]
     assert report.method in ("calibrated", "percentile", "channel_wise")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesim.convert.ann.data import Samples
 from spikesim.convert.ann.evaluate import outputs_by_steps, predictions
@@ -18,22 +21,81 @@ from spikesim.network import Network
 
 CANDIDATES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("calibrated", {}),
+    # Nearer to the trained weights: a few samples overfit less.
+    ("calibrated", {"ridge": 10.0}),
     ("percentile", {"v0": 0.5}),
     ("channel_wise", {"v0": 0.5}),
+    # Few steps want low thresholds, many want none clipped.
+    ("channel_wise", {"v0": 0.5, "percentile": 97.0}),
+    ("channel_wise", {"v0": 0.5, "percentile": 99.0}),
+    ("channel_wise", {"v0": 0.5, "percentile": 100.0}),
 )
 """What is tried, in this order; of equals the first is taken."""
 
+HELD = 4
+"""One calibration sample in so many is held back to judge the candidates."""
+
 LEAST_HELD = 128
-"""Calibration samples from which on a quarter is held back to judge the candidates."""
+"""Calibration samples from which on that is done."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate and how it did on the samples that judge.
+
+    Attributes:
+        method: its name.
+        options: all of the method's, with values.
+        net: its network.
+        right: by sample, whether its class is the label (or the ANN's, without labels).
+        distance: of its output from the ANN's, root of the mean square.
+    """
+
+    method: str
+    options: Mapping[str, Any]
+    net: Network
+    right: NDArray[np.bool_]
+    distance: float
+
+
+def best(tried: Sequence[Tried]) -> Tried:
+    """The candidate that is right most often; among its equals, the nearest to the ANN.
+
+    Equal are candidates whose paired difference from the most accurate is within one standard
+    error: of the samples on which just one of the two is right, n, it has not more than √n more.
+    With few samples accuracy alone would draw lots. Of what is equal in all, the first.
+    """
+    most = max(tried, key=lambda one: (int(one.right.sum()), -one.distance))
+
+    def equal(one: Tried) -> bool:
+        ahead = int((most.right & ~one.right).sum())
+        behind = int((one.right & ~most.right).sum())
+        return ahead - behind <= math.sqrt(ahead + behind)
+
+    return min(filter(equal, tried), key=lambda one: one.distance)
+
+
+def candidates(options: Mapping[str, Any]) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """(how it is called, method, options) with the caller's options, none twice."""
+    found: list[tuple[str, str, Mapping[str, Any]]] = []
+    for method, defaults in CANDIDATES:
+        allowed = {k: v for k, v in options.items() if k in METHODS[method].options}
+        chosen = {**defaults, **allowed}
+        given = options_of(method, chosen)
+        if all((method, given) != (other, theirs) for _, other, theirs in found):
+            said = ", ".join(f"{k}={v}" for k, v in chosen.items())
+            found.append((f"{method} ({said})" if said else method, method, given))
+    return found
 
 
 def choose(
     ann: Ann, data: Samples | None, n_steps: int, options: Mapping[str, Any], stages: Stages
 ) -> tuple[str, Mapping[str, Any], Network, list[Finding]]:
-    """The method, its options, its network, and what the others did.
+    """The method, its options, its network, and what all candidates did.
 
-    QCFS throughout is converted as such. Else each candidate is judged at `n_steps` by how often
-    its class is the ANN's, then by how far its output is from the ANN's.
+    QCFS throughout is converted as such. Else each candidate is calibrated on a part of the data
+    and judged at `n_steps` on the rest (`best`): by the labels, or where there are none by how
+    often its class is the ANN's.
     """
     if all(one.kind == "qcfs" for one in ann.activations.values()):
         given = options_of("qcfs", options)
@@ -43,42 +105,41 @@ def choose(
             "convert: calibration is missing, expected samples; give calibration=x, of the data "
             "that the ANN was trained on"
         )
-    # Judged on samples that nothing was fitted to, where there are enough.
-    held = len(data) // 4 if len(data) >= LEAST_HELD else 0
-    judged = data if not held else data.tail(held)
-    data = data.head(len(data) - held)
+    held = len(data) >= LEAST_HELD
+    data, judged = data.parted(HELD) if held else (data, data)
     truth = ann.predict(judged.x)
-    best: tuple[tuple[float, float], str, Mapping[str, Any], Network] | None = None
-    tried: list[Finding] = []
+    goal = predictions(truth) if judged.y is None else judged.y
+    found: list[Tried] = []
+    findings: list[Finding] = []
     refused: list[UnsupportedError] = []
-    for method, defaults in CANDIDATES:
-        allowed = {k: v for k, v in options.items() if k in METHODS[method].options}
-        given = options_of(method, {**defaults, **allowed})
-        tell = stages.stage(f"calibrating ({method})")
+    for label, method, values in candidates(options):
+        tell = stages.stage(f"calibrating ({label})")
         try:
-            net = METHODS[method].run(Task(ann, data, n_steps, given, tell))
+            net = METHODS[method].run(Task(ann, data, n_steps, values, tell))
         except UnsupportedError as error:  # a leaky ReLU can't be calibrated
-            tried.append(Finding("info", "network", f"auto can't use {method}: {error}"))
+            findings.append(Finding("info", "network", f"auto can't use {label}: {error}"))
             refused.append(error)
             continue
         (output,) = outputs_by_steps(
-            net, judged.x, [n_steps], tell=stages.stage(f"trying {method}")
+            net, judged.x, [n_steps], tell=stages.stage(f"trying {label}")
         ).values()
-        agreement = float(np.mean(predictions(output) == predictions(truth)))
+        right = predictions(output) == goal
         distance = float(np.sqrt(np.mean((output - truth) ** 2)))
-        tried.append(
+        found.append(Tried(method, values, net, right, distance))
+        findings.append(
             Finding(
                 "info",
                 "network",
-                f"auto tried {method}: {100 * agreement:.2f} % of the calibration samples are "
-                f"predicted as the ANN does at T={n_steps}, outputs differ by {distance:.3g} (RMS)",
+                f"auto tried {label}: {100 * right.mean():.2f} % of {len(judged)} "
+                f"{'held-out' if held else 'calibration'} samples "
+                f"{'are predicted as the ANN does' if judged.y is None else 'are told rightly'} "
+                f"at T={n_steps}, outputs differ by {distance:.3g} (RMS)",
             )
         )
-        if best is None or (agreement, -distance) > best[0]:
-            best = ((agreement, -distance), method, given, net)
-    if best is None:  # something that no method can convert
+    if not found:  # something that no method can convert
         raise refused[-1]
+    chosen = best(found)
     unknown = [k for k in options if all(k not in METHODS[m].options for m, _ in CANDIDATES)]
     if unknown:
-        options_of(best[1], {unknown[0]: options[unknown[0]]})
-    return best[1], best[2], best[3], tried
+        options_of(chosen.method, {unknown[0]: options[unknown[0]]})
+    return chosen.method, chosen.options, chosen.net, findings

@@ -45,10 +45,14 @@ class Samples:
         """The first samples."""
         return Samples(self.x[:count], None if self.y is None else self.y[:count])
 
-    def tail(self, count: int) -> Samples:
-        """The last samples."""
-        first = len(self) - count
-        return Samples(self.x[first:], None if self.y is None else self.y[first:])
+    def parted(self, every: int) -> tuple[Samples, Samples]:
+        """Most samples, and one in `every` of them, from all over: they may come sorted."""
+        held = np.arange(len(self)) % every == every - 1
+        rest, few = (
+            Samples(self.x[part], None if self.y is None else self.y[part])
+            for part in (~held, held)
+        )
+        return rest, few
 
 
 def samples(data: Any, where: str = "calibration", at_most: int | None = None) -> Samples:
