@@ -124,12 +124,11 @@ def check(model: DiehlCook) -> None:
     for name in ("dt", "tc_v", "tc_pre", "tc_post", "v_threshold", "w_max"):
         _number(model, name, above=0.0)
     for name in (
-        *("max_rate", "refractory", "inhibition", "eta_pre", "eta_post", "rest"),
-        *("rate_step", "lr_end"),
+        *("max_rate", "refractory", "inhibition", "eta_pre", "eta_post", "rest", "rate_step"),
     ):
         _number(model, name, least=0.0)
     _number(model, "v_reset")
-    for name, free in (("theta_plus", "auto"), ("x_tar", None)):
+    for name, free in (("theta_plus", "auto"), ("lr_end", "auto"), ("x_tar", None)):
         if getattr(model, name) != free:
             _number(model, name, least=0.0)
     for name in ("tc_theta", "norm", "x_max"):
