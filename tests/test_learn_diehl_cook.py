@@ -74,7 +74,7 @@ def test_levels_chunks_and_pieces_change_no_bit() -> None:
         for chunk in (1, 7, 250):
             model = small(epochs=2, level=level, chunk=chunk).fit(x)
             assert digest(model) == expected, (level, chunk)
-    pieces = small()
+    pieces = small(epochs=2)
     for first, last in ((0, 1), (1, 17), (17, 30), (0, 30)):
         pieces.partial_fit(x[first:last], total=60)
     assert digest(pieces) == expected
@@ -204,6 +204,8 @@ BAD: list[tuple[dict[str, Any], type[SpikesimError], str]] = [
     ({"max_repeats": 256}, InputError, "expected 0 to 255"),
     ({"seed": 2**64}, InputError, "seed is"),
     ({"tc_theta": 0.0}, InputError, r"tc_theta is 0\.0, expected a finite number above 0"),
+    ({"x_max": "auto"}, InputError, "x_max is 'auto'"),
+    ({"lr_end": -0.5}, InputError, "lr_end is -0"),
     ({"theta_plus": None}, InputError, "theta_plus is None"),
     ({"norm": 13.0}, InputError, r"norm is 13\.0, expected at most n_inputs \* w_max = 12"),
     ({"v_reset": 3.0}, InputError, r"v_reset is 3\.0, expected less than v_threshold"),
