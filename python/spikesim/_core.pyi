@@ -8,7 +8,18 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Simulator", "__version__", "_panic", "available_threads", "levels"]
+__all__ = [
+    "DiehlCook",
+    "Graph",
+    "Simulator",
+    "__version__",
+    "_panic",
+    "available_threads",
+    "levels",
+    "load_arrays",
+    "poisson_rasters",
+    "save_arrays",
+]
 
 __version__: str
 
@@ -84,3 +95,46 @@ class Simulator:
 def levels() -> list[str]: ...
 def available_threads() -> int: ...
 def _panic(route: str) -> None: ...
+def save_arrays(
+    path: str | PathLike[str],
+    texts: dict[str, str],
+    entries: list[tuple[str, str, list[int], bytes]],
+) -> None: ...
+def load_arrays(
+    path: str | PathLike[str],
+) -> tuple[dict[str, str], list[tuple[str, str, list[int], bytes]]]: ...
+
+@final
+class DiehlCook:
+    """Diehl and Cook's network; what it has learned."""
+
+    def __new__(cls, config: str, level: str | None = None) -> DiehlCook: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]: ...
+    def weights(self) -> NDArray[np.float32]: ...
+    def theta(self) -> NDArray[np.float32]: ...
+    def restore(
+        self,
+        weights: NDArray[np.float32],
+        theta: NDArray[np.float32],
+        seen: int,
+        counts: tuple[int, ...],
+    ) -> None: ...
+    def train(
+        self, x: NDArray[Any], factors: NDArray[np.float32], batch: bool, threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+    def respond(
+        self, x: NDArray[Any], threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+
+def poisson_rasters(
+    chances: NDArray[np.float32],
+    steps: int,
+    seed: int,
+    first: int | None = None,
+    level: str | None = None,
+) -> NDArray[np.uint8]: ...

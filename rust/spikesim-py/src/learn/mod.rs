@@ -1,8 +1,14 @@
 //! The boundary of `spikesim.learn`: a file for each model.
 
+mod checkpoint;
+mod diehl_cook;
+
 use pyo3::prelude::*;
 
 /// Add what this module has to `_core`.
-pub fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<diehl_cook::DiehlCook>()?;
+    module.add_function(wrap_pyfunction!(diehl_cook::poisson_rasters, module)?)?;
+    module.add_function(wrap_pyfunction!(checkpoint::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)
 }
