@@ -10,9 +10,53 @@ import importlib
 from typing import Any
 
 # name -> module that has it
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    "AdaptiveThreshold": "spikesim.learn.wta",
+    "AntiSTDP": "spikesim.learn.rules",
+    "DiehlCookSTDP": "spikesim.learn.rules",
+    "HardWTA": "spikesim.learn.wta",
+    "KWTA": "spikesim.learn.wta",
+    "LateralInhibition": "spikesim.learn.wta",
+    "LearnResult": "spikesim.learn.learner",
+    "Learner": "spikesim.learn.learner",
+    "MSTDP": "spikesim.learn.rules",
+    "MSTDPET": "spikesim.learn.rules",
+    "MapInhibition": "spikesim.learn.wta",
+    "Normalise": "spikesim.learn.parts",
+    "PairSTDP": "spikesim.learn.rules",
+    "Reward": "spikesim.learn.parts",
+    "RewardSTDP": "spikesim.learn.rules",
+    "Rule": "spikesim.learn.parts",
+    "SimplifiedSTDP": "spikesim.learn.rules",
+    "SoftWTA": "spikesim.learn.wta",
+    "Term": "spikesim.learn.parts",
+    "Trace": "spikesim.learn.parts",
+    "TripletSTDP": "spikesim.learn.rules",
+}
 
-__all__: list[str] = []
+__all__ = [
+    "KWTA",
+    "MSTDP",
+    "MSTDPET",
+    "AdaptiveThreshold",
+    "AntiSTDP",
+    "DiehlCookSTDP",
+    "HardWTA",
+    "LateralInhibition",
+    "LearnResult",
+    "Learner",
+    "MapInhibition",
+    "Normalise",
+    "PairSTDP",
+    "Reward",
+    "RewardSTDP",
+    "Rule",
+    "SimplifiedSTDP",
+    "SoftWTA",
+    "Term",
+    "Trace",
+    "TripletSTDP",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,6 +55,14 @@ pub enum Error {
         /// What is, what should be, what to do.
         problem: String,
     },
+    /// Learning that left the finite numbers.
+    #[error("{place}: {problem}")]
+    Divergence {
+        /// The layer.
+        place: String,
+        /// What is, what should be, what to do.
+        problem: String,
+    },
     /// The operating system's own answer.
     #[error("{}: {source}", path.display())]
     Io {
@@ -103,6 +111,11 @@ impl Error {
         Self::Input { place: place.into(), problem: problem.into() }
     }
 
+    /// A [`Error::Divergence`] at `place`.
+    pub fn divergence(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Divergence { place: place.into(), problem: problem.into() }
+    }
+
     /// A [`Error::Unsupported`] at `place`; `advice` says what to do instead and may be empty.
     pub fn unsupported(place: impl Into<String>, what: impl Into<String>, advice: &str) -> Self {
         let advice = if advice.is_empty() { String::new() } else { format!("; {advice}") };
@@ -147,6 +160,7 @@ mod tests {
             (Error::unsupported("fc", "x", "use y"), "fc: x is not supported; use y"),
             (Error::unsupported("fc", "x", ""), "fc: x is not supported"),
             (Error::input("run", "x is NaN"), "run: x is NaN"),
+            (Error::divergence("fc", "w is NaN"), "fc: w is NaN"),
             (Error::Interrupted, "run: interrupted"),
         ] {
             assert_eq!(error.to_string(), text);

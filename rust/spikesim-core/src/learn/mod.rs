@@ -3,3 +3,15 @@
 //! Work grows with spikes: traces are decayed when they are touched, only neurons that fired are
 //! potentiated and normalised. Random numbers are a function of (seed, sample, neuron, step)
 //! ([`crate::kernels::philox`]), so threads, layouts and chunks change no bit.
+
+mod evaluate;
+mod layer;
+pub mod network;
+mod plastic;
+mod population;
+pub mod rule;
+pub mod run;
+
+pub mod state;
+pub mod trace;
+pub mod wta;
