@@ -153,8 +153,8 @@ impl Work<'_> {
         let competition = self.competitions.iter().position(|one| one.node == id);
         let outcome = match competition {
             Some(k) => {
-                let draw = (self.clock, Draw { population: id as u32, ..self.draw });
                 let (one, memory) = (&self.competitions[k], &mut self.memories[k]);
+                let draw = (self.clock, Draw { population: one.stream, ..self.draw });
                 population::compete(one, memory, (pop, dims), inputs, state, draw)
             }
             None => population::integrate(pop, &pop.params, dims, inputs, state),

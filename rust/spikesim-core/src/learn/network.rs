@@ -106,7 +106,8 @@ impl Learner {
             let Some(id) = node_of(population) else { continue };
             let PlanOp::Population(pop) = &plan.nodes[id].op else { continue };
             let dims = plan.nodes[id].dims;
-            competitions.push(Competition::new(id, parts.clone(), pop, dims));
+            let ids = (id, graph.node_id("learn", population)?);
+            competitions.push(Competition::new(ids, parts.clone(), pop, dims));
         }
         let adaptive =
             spec.homeostasis.iter().filter_map(|adapt| node_of(&adapt.population)).collect();
@@ -208,8 +209,12 @@ impl Learner {
         let Op::Neuron(neuron) = &post.op else {
             return refused("a rule on a layer that does not feed a population");
         };
-        if edge.delay > 0 || self.graph.output() == id {
-            return refused("a rule on a layer whose currents are late or the output");
+        if edge.delay > 0 {
+            return refused("a rule on a layer whose currents are late");
+        }
+        if self.graph.output() == id {
+            let what = "a rule on the layer that is the network's output";
+            return Err(Error::unsupported(name, what, "make a population the output"));
         }
         if neuron.rules.spikes != Spikes::Single {
             let what = format!("a rule before {:?}, whose spikes are not single ones,", post.name);

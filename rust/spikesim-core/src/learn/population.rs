@@ -20,16 +20,23 @@ use crate::step::state::NodeState;
 #[derive(Clone, Debug)]
 pub(super) struct Competition {
     pub(super) node: NodeId,
+    /// Index in the network as its author made it: what its draws are told apart by.
+    pub(super) stream: u32,
     pub(super) parts: Vec<Part>,
     unreachable: NeuronParams,
 }
 
 impl Competition {
-    pub(super) fn new(node: NodeId, parts: Vec<Part>, pop: &Population, dims: Dims) -> Self {
+    pub(super) fn new(
+        (node, original): (NodeId, NodeId),
+        parts: Vec<Part>,
+        pop: &Population,
+        dims: Dims,
+    ) -> Self {
         let mut unreachable = pop.params.clone();
         let (size, never) = ((dims.c, dims.pixels(), pop.width), f32::INFINITY);
         unreachable.v_threshold = Param::pack(size, false, never, |_, _| never);
-        Self { node, parts, unreachable }
+        Self { node, stream: original as u32, parts, unreachable }
     }
 }
 
