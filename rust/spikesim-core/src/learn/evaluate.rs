@@ -32,6 +32,8 @@ pub(super) struct Work<'a> {
     pub(super) clock: u32,
     /// Weights that events met.
     pub(super) synops: u64,
+    /// By node, who fired in this step: neurons in C order and their numbers of spikes.
+    pub(super) fired: &'a mut [Vec<(i64, i64)>],
 }
 
 impl Work<'_> {
@@ -173,6 +175,14 @@ impl Work<'_> {
         let pixels = dims.pixels();
         let value = &mut self.values[id][0];
         if pop.fires() {
+            let many = |pixel: usize, c: usize| match &outcome.z[..] {
+                [] => 1,
+                z => z[(c / pop.width * pixels + pixel) * pop.width + c % pop.width] as i64,
+            };
+            self.fired[id] = population::each(&outcome.masks, pop.width, dims)
+                .into_iter()
+                .map(|(pixel, c)| ((c * pixels + pixel) as i64, many(pixel, c)))
+                .collect();
             if let Some(events) = value.events_mut() {
                 let z = (&outcome.z[..], pixels * pop.width);
                 emit::emit(pop, events, (&outcome.masks, pixels), z);

@@ -99,7 +99,8 @@ impl Learner {
             if options.reset {
                 self.live.reset(&self.adaptive, &self.initial);
             }
-            let mut asked = since;
+            // A short sample is not stopped on its way: nothing of it would be lost.
+            let mut asked = Instant::now();
             let mut go_on = || match asked.elapsed() > PIECE {
                 true => {
                     asked = Instant::now();
@@ -160,6 +161,7 @@ impl Learner {
         let draw = Draw { seed: self.seed, sample: self.live.samples, population: 0 };
         self.live.samples += 1;
         let mut scratch = Scratch::default();
+        let mut fired = vec![Vec::new(); self.plan.nodes.len()];
         let mut first = 0;
         while first < input.steps {
             let steps = self.chunk().min(input.steps - first);
@@ -183,12 +185,13 @@ impl Learner {
                     draw,
                     clock: live.step,
                     synops: 0,
+                    fired: &mut fired,
                 };
                 self.order.iter().for_each(|&id| work.node(id, t));
                 learned.synops += work.synops;
                 let reward = options.rewards.at(input, sample, first + t);
                 learned.updates += self.learn(values, t, reward)?;
-                self.keep(values, (sample, first + t, t), options, learned);
+                self.keep(&mut fired, (sample, first + t), options, learned);
             }
             self.live.end(&self.plan, values);
             first += steps;
@@ -245,8 +248,8 @@ impl Learner {
     /// What is kept of a step.
     fn keep(
         &self,
-        values: &[Vec<Value>],
-        (sample, step, t): (usize, usize, usize),
+        fired: &mut [Vec<(i64, i64)>],
+        (sample, step): (usize, usize),
         options: &Options<'_>,
         learned: &mut Learned,
     ) {
@@ -257,29 +260,19 @@ impl Learner {
                 let v = &self.live.state.nodes[id].v;
                 dense::append_raster(raster, v, 1, pop.width, node.dims);
             }
-            let value = &values[id][0];
-            let Some(events) = value.events().filter(|_| pop.fires()) else { continue };
-            let row = value.row(t, 0);
-            let pixels = node.dims.pixels();
-            let mut spikes: Vec<(i64, i64)> = Vec::new();
-            let mut all = 0;
-            for pixel in 0..pixels {
-                for event in events.pixel(row, pixel) {
-                    let many = event.mult[0] as i64;
-                    all += event.mult[0];
-                    let many = if event.value < 0.0 { -many } else { many };
-                    spikes.push(((event.c * pixels + pixel) as i64, many));
-                }
+            if !pop.fires() {
+                continue;
             }
+            let spikes = &mut fired[id];
             let counts = learned.spikes.entry(id).or_default();
             counts.resize(sample + 1, 0);
-            counts[sample] += all;
+            counts[sample] += spikes.iter().map(|(_, many)| many.unsigned_abs()).sum::<u64>();
             if !options.spikes {
                 continue;
             }
             spikes.sort_unstable();
             let columns = learned.columns.entry(id).or_default();
-            for (neuron, count) in spikes {
+            for &(neuron, count) in spikes.iter() {
                 columns.step.push(step as i64);
                 columns.sample.push(sample as i64);
                 columns.neuron.push(neuron);
