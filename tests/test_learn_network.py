@@ -11,6 +11,7 @@ from hypothesis import given
 import spikesim as ss
 import strategies
 from learn_nets import cases as learning_cases
+from rules import rule
 from spikesim import learn
 from spikesim.errors import (
     DivergenceError,
@@ -150,6 +151,7 @@ def test_a_state_of_another_network_is_refused() -> None:
     np.testing.assert_array_equal(weights(learner), before)
 
 
+@rule("S11.9")
 def test_samples_are_reset_and_thresholds_stay() -> None:
     net = ss.Network((1,))
     net.add(ss.Linear([[1.0]]), name="fc")
@@ -230,6 +232,7 @@ def with_layer(*nodes: Any, weight: float = 0.5) -> ss.Network:
     return net
 
 
+@rule("S11.1")
 @pytest.mark.parametrize(
     ("net", "where", "error", "text"),
     [
@@ -302,6 +305,7 @@ def test_arguments_of_the_wrong_type_are_named() -> None:
             learn.Learner(net, **arguments)
 
 
+@rule("S11.1")
 def test_what_arrives_has_to_be_spikes() -> None:
     learner = learn.Learner(with_layer(ss.IF()), {"fc": learn.PairSTDP()})
     with pytest.raises(InputError, match=r"fc: the value 0.5 arrives"):
@@ -314,6 +318,7 @@ def test_what_arrives_has_to_be_spikes() -> None:
         learner.run(np.ones((2, 1, 2)), record="current")
 
 
+@rule("S11.5")
 def test_divergence_is_an_error_and_keeps_whole_samples() -> None:
     net = with_layer(ss.IF(v_threshold=0.5))
     learner = learn.Learner(net, {"fc": learn.PairSTDP(3e38, 0.0, w_min=None, w_max=None)})

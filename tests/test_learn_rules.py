@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import spikesim as ss
 from learn_nets import HALVING
+from rules import rule
 from spikesim import learn
 
 Times = list[int]
@@ -52,6 +53,7 @@ def trained(
 trains = st.lists(st.integers(0, 59), max_size=12, unique=True).map(sorted)
 
 
+@rule("S11.3")
 @given(trains, trains, st.floats(2, 40), st.floats(2, 40))
 def test_pair_stdp_is_the_sum_over_pairs(
     pre: Times, post: Times, tau_plus: float, tau_minus: float
@@ -66,6 +68,7 @@ def test_pair_stdp_is_the_sum_over_pairs(
     np.testing.assert_allclose(trained(rule, [pre], post, 60)[0], expected, atol=2e-6)
 
 
+@rule("S11.3")
 @given(trains, trains, st.floats(2, 40), st.floats(2, 40))
 def test_nearest_pairs_only(pre: Times, post: Times, tau_plus: float, tau_minus: float) -> None:
     """Each post spike with the last pre spike, each pre spike with the last post spike before."""
@@ -87,6 +90,7 @@ def test_anti_stdp_is_pair_stdp_turned(pre: Times, post: Times) -> None:
     np.testing.assert_array_equal(anti, -pair)
 
 
+@rule("S11.4")
 @given(trains, trains)
 def test_triplets_are_the_sum_over_triplets(pre: Times, post: Times) -> None:
     """Pfister & Gerstner's all-to-all form, written as sums over spikes."""
@@ -104,6 +108,7 @@ def test_triplets_are_the_sum_over_triplets(pre: Times, post: Times) -> None:
     np.testing.assert_allclose(trained(rule, [pre], post, 60)[0], expected, atol=1e-5)
 
 
+@rule("S11.4")
 def test_triplet_by_hand() -> None:
     """All traces halve in a step. pre at 0, post at 1 and 3, pre at 4."""
     rule = learn.TripletSTDP(1.0, 1.0, 1.0, 1.0, HALVING, HALVING, HALVING, HALVING, None, None)
@@ -113,6 +118,7 @@ def test_triplet_by_hand() -> None:
     assert trained(rule, [[0, 4]], [1, 3], 5)[0] == expected
 
 
+@rule("S11.4")
 def test_diehl_and_cook_by_hand() -> None:
     """Traces are set to 1, and post2 counts before it is set."""
     rule = learn.DiehlCookSTDP(1.0, 1.0, HALVING, HALVING, 2 * HALVING, None, None)
@@ -124,6 +130,7 @@ def test_diehl_and_cook_by_hand() -> None:
     assert trained(rule, [[4, 5]], [0, 6], 8)[0] == 0.5
 
 
+@rule("S11.4")
 def test_simplified_by_hand() -> None:
     """Before or in the same step: +a·w(1−w); later or never: −b·w(1−w); once a post spike."""
     rule = learn.SimplifiedSTDP(0.5, 0.25)
@@ -131,6 +138,7 @@ def test_simplified_by_hand() -> None:
     np.testing.assert_array_equal(weights, [0.625, 0.625, 0.4375, 0.4375])
 
 
+@rule("S11.5")
 @pytest.mark.parametrize(
     ("dependence", "grown", "shrunk"),
     [
@@ -149,12 +157,14 @@ def test_dependence_on_the_weight(dependence: Any, grown: float, shrunk: float) 
     np.testing.assert_allclose([up - 0.25, 0.25 - down], [grown, shrunk], rtol=1e-6)
 
 
+@rule("S11.5")
 def test_bounds() -> None:
     rule = learn.PairSTDP(0.75, 0.75, HALVING, HALVING, -0.25, 0.5)
     assert trained(rule, [[0, 1]], [1], 3)[0] == 0.5
     assert trained(rule, [[1, 2]], [0], 3)[0] == -0.25
 
 
+@rule("S11.2")
 def test_simultaneous_spikes() -> None:
     """Pre and post in one step: the new pre spike grows the weight, the new post spike does not
     shrink it."""
@@ -164,6 +174,7 @@ def test_simultaneous_spikes() -> None:
     assert trained(rule, [[2]], [1, 2], 4)[0] == 0.375
 
 
+@rule("S11.2")
 def test_a_spike_meets_the_weight_that_stood_before_its_step() -> None:
     """v of the step in which the weight is taken down is made with the old weight."""
     net = ss.Network((1,))
@@ -178,6 +189,7 @@ def test_a_spike_meets_the_weight_that_stood_before_its_step() -> None:
     assert learner.network().node("fc").op.weight[0, 0] == 1 - 0.25 - 0.375
 
 
+@rule("S11.1")
 @pytest.mark.parametrize("delay", [0, 1, 5])
 def test_the_pre_trace_sees_the_delayed_spike(delay: int) -> None:
     """A spike of step 0 arrives at `delay`; the teacher fires at 6."""
@@ -192,9 +204,42 @@ def test_the_pre_trace_sees_the_delayed_spike(delay: int) -> None:
     assert learner.network().node("fc").op.weight[0, 0] == 0.5 ** (6 - delay)
 
 
+@rule("S11.3")
+def test_traces_end_where_nothing_is_left_of_them() -> None:
+    """e^(−n/τ) below 2^−24 is 0; without τ nothing decays."""
+    tau = 1.0
+    last = math.floor(24 * math.log(2.0))  # 16
+    weights = trained(learn.PairSTDP(1.0, 0.0, tau, tau, None, None), [[0], [1]], [last + 1], 20)
+    assert weights[0] == 0.0
+    assert weights[1] == np.float32(math.exp(-last))
+    assert trained(learn.PairSTDP(1.0, 0.0, None, tau, None, None), [[0]], [9999], 10_000)[0] == 1
+
+
+@rule("S11.6")
+def test_shared_weights_change_place_by_place() -> None:
+    """One weight, three places: w ← w + (1 − w)/2 three times; then the spike that arrives last
+    finds what the first left."""
+    net = ss.Network((1, 3))
+    net.add(ss.Conv1d([[[0.5]]]), name="conv")
+    net.add(ss.LIF(v_threshold=0.25, alpha_mem=0.0, reset="to_value"), name="lif")
+    rule = learn.PairSTDP(0.5, 0.25, HALVING, HALVING, dependence="multiplicative")
+    learner = learn.Learner(net, {"conv": rule})
+    learner.run(np.ones((1, 1, 1, 3)))
+    assert learner.network().node("conv").op.weight.item() == 1 - 0.5**4
+    # A second step with one pre spike only: first −w/8 by the trace 1/2, then it fires as well:
+    # + (1 − w)/2 · (1 + 1/2).
+    x = np.ones((2, 1, 1, 3))
+    x[1, 0, 0, 1:] = 0
+    learner = learn.Learner(net, {"conv": rule})
+    learner.run(x)
+    w = (1 - 0.5**4) * (1 - 1 / 8)
+    assert learner.network().node("conv").op.weight.item() == w + 0.75 * (1 - w)
+
+
 # --- Reward -------------------------------------------------------------------------------------
 
 
+@rule("S11.7")
 def test_reward_by_hand() -> None:
     """Eligibility and traces halve in a step. pre 0, post 1 (+1/2), pre 2 (−1/2), reward 2 at
     step 3 and 1 at step 4."""
@@ -205,6 +250,7 @@ def test_reward_by_hand() -> None:
     assert trained(rule, [[0, 2]], [1], 5)[0] == 0.0
 
 
+@rule("S11.7")
 def test_the_reward_of_a_sample_comes_in_its_last_step() -> None:
     rule = learn.RewardSTDP(1.0, 1.0, HALVING, HALVING, None, None, None)
     assert trained(rule, [[0]], [1], 7, reward=[4.0])[0] == 2.0
@@ -216,6 +262,7 @@ def test_a_reward_of_a_step_meets_what_its_own_spikes_change() -> None:
     assert trained(rule, [[0]], [0], 2, reward=reward)[0] == 1.0
 
 
+@rule("S11.7")
 def test_mstdp_forgets_at_once() -> None:
     rule = learn.MSTDP(0.5, 1.0, 1.0, HALVING, HALVING, None, None)
     reward = np.array([1, 4, 8, 2], dtype=np.float32)[:, None]
@@ -223,6 +270,7 @@ def test_mstdp_forgets_at_once() -> None:
     assert trained(rule, [[0, 3]], [1], 4, reward=reward)[0] == 0.5 * (4 / 2 - 2 / 4)
 
 
+@rule("S11.7")
 def test_mstdpet_by_hand() -> None:
     """z ← z·e^(−1/τ) + ζ/τ, w += γ·r·z."""
     rule = learn.MSTDPET(0.5, 1.0, 1.0, HALVING, HALVING, 4.0, None, None)
@@ -238,6 +286,7 @@ def test_mstdpet_by_hand() -> None:
 # --- Normalisation ------------------------------------------------------------------------------
 
 
+@rule("S11.8")
 def test_weights_sum_up_after_each_sample() -> None:
     rng = np.random.default_rng(0)
     net = ss.Network((40,))
@@ -254,6 +303,7 @@ def test_weights_sum_up_after_each_sample() -> None:
     assert not np.allclose(learner.network().node("fc").op.weight, before, atol=0.01)
 
 
+@rule("S11.8")
 def test_normalisation_every_other_step_by_hand() -> None:
     rule = learn.PairSTDP(1.0, 0.0, None, None, None, None, normalise=learn.Normalise(1.0, 4))
     # All weights are 0 (no scale) until the teacher fires at 1: +1 for what has fired, the teacher
