@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 from typing import Any
 
 import numpy as np
@@ -363,3 +365,10 @@ def test_an_interrupt_within_a_long_sample_goes_back_to_its_start() -> None:
         learner.run(spikes(60_000, 1), progress=stop)
     for name, array in learner.state_dict().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+@pytest.mark.parametrize("module", ["parts", "rules", "wta", "learner"])
+def test_the_examples_in_docstrings_run(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"spikesim.learn.{module}"))
+    assert result.attempted > 0
+    assert result.failed == 0

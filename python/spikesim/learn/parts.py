@@ -70,6 +70,11 @@ class Trace:
 
     Raises:
         InputError: `tau` is not above 0.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.Trace(20)
+        Trace(tau=20.0, nearest=False)
     """
 
     tau: float | None
@@ -92,6 +97,11 @@ class Term:
 
     Raises:
         InputError: An amplitude is not finite.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.Term(pair=0.01).triplet
+        0.0
     """
 
     pair: float = 0.0
@@ -113,6 +123,11 @@ class Normalise:
 
     Raises:
         InputError: `sum` is not above 0, or `every` no whole number of at least 1.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.Normalise(78.4)
+        Normalise(sum=78.4, every=None)
     """
 
     sum: float
@@ -138,6 +153,11 @@ class Reward:
 
     Raises:
         InputError: A bad value.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.Reward(200.0)
+        Reward(tau=200.0, gain=1.0, rate=1.0)
     """
 
     tau: float | None
@@ -172,6 +192,12 @@ class Rule:
     Raises:
         InputError: Bounds that are none, a dependence on bounds that are not there.
         UnsupportedError: An exponent that is no multiple of 1/2 up to 8.
+
+    Example:
+        >>> import spikesim as ss
+        >>> trace = ss.learn.Trace(20.0)
+        >>> ss.learn.Rule(trace, trace, on_post=ss.learn.Term(pair=0.01), dependence=0.5).w_max
+        1.0
     """
 
     pre: Trace

@@ -47,7 +47,13 @@ class Part:
 @dataclass(frozen=True)
 class HardWTA(Part):
     """At most one neuron of the population fires in a step: that with the largest margin above
-    its threshold, of equals the one with the lowest index (C order)."""
+    its threshold, of equals the one with the lowest index (C order).
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.HardWTA()
+        HardWTA()
+    """
 
     def spec(self) -> dict[str, Any]:
         """The part as JSON values."""
@@ -71,6 +77,11 @@ class KWTA(Part):
 
     Raises:
         InputError: `k` is below 1 or `radius` below 0.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.KWTA(5, radius=2, one_per_map=True, per_sample=True).k
+        5
     """
 
     k: int
@@ -104,6 +115,11 @@ class MapInhibition(Part):
 
     Raises:
         InputError: `duration` is below 0.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.MapInhibition(None)
+        MapInhibition(duration=None)
     """
 
     duration: int | None = 0
@@ -129,6 +145,11 @@ class SoftWTA(Part):
 
     Raises:
         InputError: `temperature` is not above 0.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.SoftWTA(0.5)
+        SoftWTA(temperature=0.5)
     """
 
     temperature: float = 1.0
@@ -153,6 +174,11 @@ class LateralInhibition(Part):
 
     Raises:
         InputError: `strength` is not finite or `duration` below 1.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.LateralInhibition(120.0)
+        LateralInhibition(strength=120.0, duration=1)
     """
 
     strength: float
@@ -182,6 +208,11 @@ class AdaptiveThreshold:
 
     Raises:
         InputError: A bad value.
+
+    Example:
+        >>> import spikesim as ss
+        >>> ss.learn.AdaptiveThreshold(0.05, tau=1e7).tau
+        10000000.0
     """
 
     theta_plus: float

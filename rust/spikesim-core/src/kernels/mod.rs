@@ -10,7 +10,7 @@ pub mod block;
 pub mod dense;
 pub mod dispatch;
 pub mod events;
-pub mod exp;
+pub mod exp64;
 pub mod fanout;
 pub mod gated;
 pub mod level;

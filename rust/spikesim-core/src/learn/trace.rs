@@ -1,6 +1,6 @@
 //! What a neuron's spikes leave behind: traces, decayed when they are touched and not before.
 
-use crate::kernels::exp::exp_of_negative;
+use crate::kernels::exp64::exp_of_negative;
 use crate::kernels::window::Dims;
 
 /// Decays below this are none: 2⁻²⁴, half a rounding of 1.

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use crate::kernels::exp::exp_of_negative;
+use crate::kernels::exp64::exp_of_negative;
 use crate::kernels::philox::{philox, unit};
 use crate::kernels::window::Dims;
 
