@@ -191,10 +191,15 @@ def test_a_spike_meets_the_weight_that_stood_before_its_step() -> None:
 
 @rule("S11.1")
 @pytest.mark.parametrize("delay", [0, 1, 5])
-def test_the_pre_trace_sees_the_delayed_spike(delay: int) -> None:
+@pytest.mark.parametrize("way", ["edge", "node", "synapses"])
+def test_the_pre_trace_sees_the_delayed_spike(delay: int, way: str) -> None:
     """A spike of step 0 arrives at `delay`; the teacher fires at 6."""
     net = ss.Network((2,))
-    net.add(ss.Linear([[0.0, 0.0]]), name="fc", inputs=[("input", delay)])
+    if way == "node":
+        net.add(ss.Delay(delay), name="later")
+    late = [[delay, delay]] if way == "synapses" else None
+    source = ("input", delay) if way == "edge" else "later" if way == "node" else "input"
+    net.add(ss.Linear([[0.0, 0.0]], delay=late), name="fc", inputs=[source])
     net.add(ss.Linear([[0.0, 8.0]]), name="teacher", inputs="input")
     net.add(ss.LIF(v_threshold=4.0, alpha_mem=0.0), name="out", inputs=["fc", "teacher"])
     x = np.zeros((8, 1, 2))
@@ -202,6 +207,22 @@ def test_the_pre_trace_sees_the_delayed_spike(delay: int) -> None:
     learner = learn.Learner(net, {"fc": learn.PairSTDP(1.0, 0.0, HALVING, HALVING)})
     learner.run(x)
     assert learner.network().node("fc").op.weight[0, 0] == 0.5 ** (6 - delay)
+
+
+@rule("S11.1")
+def test_a_rule_on_a_layer_acts_on_all_its_edges() -> None:
+    """Two edges share the weights."""
+    net = ss.Network((2,))
+    net.add(ss.Linear([[0.0, 0.0]]), name="fc", inputs=[("input", 1)])
+    net.connect("input", "fc", 3)
+    net.add(ss.Linear([[0.0, 8.0]]), name="teacher", inputs="input")
+    net.add(ss.LIF(v_threshold=4.0, alpha_mem=0.0), name="out", inputs=["fc", "teacher"])
+    x = np.zeros((6, 1, 2))
+    x[0, 0, 0] = x[4, 0, 1] = 1
+    learner = learn.Learner(net, {"fc": learn.PairSTDP(1.0, 0.0, HALVING, HALVING)})
+    learner.run(x)
+    # It arrives at 1 and at 3; the teacher fires at 4.
+    assert learner.network().node("fc").op.weight[0, 0] == 1 / 8 + 1 / 2
 
 
 @rule("S11.3")
@@ -213,6 +234,29 @@ def test_traces_end_where_nothing_is_left_of_them() -> None:
     assert weights[0] == 0.0
     assert weights[1] == np.float32(math.exp(-last))
     assert trained(learn.PairSTDP(1.0, 0.0, None, tau, None, None), [[0]], [9999], 10_000)[0] == 1
+
+
+@rule("S11.1")
+def test_a_rule_on_one_edge_sees_its_spikes_alone() -> None:
+    """A neuron that hears itself through the weights of its input: the rule is that of the
+    recurrent edge, so the input's spikes neither depress nor leave a trace."""
+    net = ss.Network((1,))
+    net.add(ss.Linear([[1.0]]), name="fc")
+    net.add(ss.LIF(v_threshold=1.0, alpha_mem=0.0, reset="to_value"), name="lif")
+    net.connect("lif", "fc", delay=1)
+    net.output = "lif"
+    rule = learn.PairSTDP(0.0, 0.25, HALVING, HALVING, 0.0, 2.0)
+    x = np.zeros((3, 1, 1))
+    x[0] = 1
+    for place in ("fc", ("lif", "fc")):
+        learner = learn.Learner(net, {place: rule})
+        learner.run(x)
+        # Step 1: it hears itself with 1 and the trace of 0 is 1/2: −1/8. Step 2 with 7/8: silent,
+        # but the spike of step 1 arrives and meets 1/4 + 1/2: −3/16.
+        assert learner.network().node("fc").op.weight.item() == 1 - 1 / 8 - 3 / 16
+    learner = learn.Learner(net, {("input", "fc"): rule})
+    learner.run(x)
+    assert learner.network().node("fc").op.weight.item() == 1.0
 
 
 @rule("S11.6")
