@@ -14,7 +14,7 @@ import spikesim as ss
 import strategies
 from learn_nets import cases as learning_cases
 from rules import rule
-from spikesim import learn
+from spikesim import _core, learn
 from spikesim.errors import (
     DivergenceError,
     GraphError,
@@ -131,6 +131,20 @@ def test_any_learner_goes_on_from_its_state(case: Any) -> None:
     other = second.state_dict()
     for name, array in first.state_dict().items():
         np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("level", _core.levels())
+def test_a_state_goes_from_level_to_level(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the instruction set that made it and the one that goes on."""
+    first = made()
+    first.run(spikes(20, 3), reward=0.5)
+    monkeypatch.setenv("SPIKESIM_LEVEL", level)
+    second = made()
+    second.load_state_dict(first.state_dict())
+    for learner in (first, second):
+        learner.run(spikes(15, 2, seed=2), reward=0.5, reset=False)
+    for name, array in first.state_dict().items():
+        np.testing.assert_array_equal(array, second.state_dict()[name], err_msg=name)
 
 
 def test_a_state_of_another_network_is_refused() -> None:
