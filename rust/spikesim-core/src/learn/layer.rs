@@ -1,5 +1,9 @@
-//! The weights that learn: rows of outputs as the block kernel reads them, so that what a spike
-//! brings is a sum of contiguous rows; the synapses of one output lie one row apart.
+//! The weights that learn, `[block of outputs][tap][input][output of the block]` as the block kernel
+//! reads them, so that both directions are cheap. A pre spike meets the outputs of one input: they
+//! are contiguous, and what it brings is a sum of whole rows. A post spike meets the inputs of one
+//! output: a lane of as many rows, of which only those are touched whose input has a trace, and
+//! post spikes are few where winners are. The other way round every pre spike would gather, and
+//! they are the many.
 
 use super::rule::{Change, Normalise};
 use crate::graph::node::{Conv, Linear};
