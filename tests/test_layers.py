@@ -16,15 +16,17 @@ PYTHON = ROOT / "python" / "spikesim"
 
 LONGEST = 500
 
-#: error → {graph, kernels} → {formats, plan} → learn → runtime: a module imports what stands left.
+#: error → {graph, kernels} → {formats, plan} → step → learn → runtime: a module imports only what
+#: stands left.
 RUST_MAY_IMPORT = {
     "error": set(),
     "graph": {"error"},
     "kernels": {"error"},
     "formats": {"error", "graph", "kernels"},
     "plan": {"error", "graph", "kernels"},
-    "learn": {"error", "graph", "kernels", "plan"},
-    "runtime": {"error", "graph", "kernels", "formats", "plan", "learn"},
+    "step": {"error", "graph", "kernels", "plan"},
+    "learn": {"error", "graph", "kernels", "plan", "step"},
+    "runtime": {"error", "graph", "kernels", "formats", "plan", "step", "learn"},
 }
 
 #: The same for the Python package, from left to right; a set stands side by side and its members

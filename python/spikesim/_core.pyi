@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 __all__ = [
     "DiehlCook",
     "Graph",
+    "Learner",
     "Simulator",
     "__version__",
     "_panic",
@@ -91,6 +92,29 @@ class Simulator:
     def reset(self) -> None: ...
     def state(self) -> dict[str, NDArray[np.float32]]: ...
     def load_state(self, arrays: dict[str, NDArray[np.float32]]) -> None: ...
+
+@final
+class Learner:
+    """A network that learns, and its state."""
+
+    def __new__(cls, graph: Graph, spec_json: str, level: str | None = None) -> Learner: ...
+    def samples(self) -> int: ...
+    def run(
+        self,
+        x: NDArray[np.float32],
+        samples: int,
+        steps: int,
+        constant: bool,
+        reward: NDArray[np.float32] | None,
+        each_step: bool,
+        reset: bool,
+        spikes: bool,
+        v: bool,
+        control: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]: ...
+    def network(self, thresholds: bool) -> Graph: ...
+    def state(self) -> dict[str, NDArray[Any]]: ...
+    def load_state(self, arrays: dict[str, NDArray[Any]]) -> None: ...
 
 def levels() -> list[str]: ...
 def available_threads() -> int: ...

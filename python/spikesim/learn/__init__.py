@@ -9,15 +9,62 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# name -> module that has it
+# name -> module that has it (or is it)
 _LAZY: dict[str, str] = {
+    "AdaptiveThreshold": "spikesim.learn.wta",
+    "AntiSTDP": "spikesim.learn.rules",
     "DiehlCook": "spikesim.learn.diehl_cook",
+    "DiehlCookSTDP": "spikesim.learn.rules",
+    "HardWTA": "spikesim.learn.wta",
+    "KWTA": "spikesim.learn.wta",
+    "LateralInhibition": "spikesim.learn.wta",
+    "LearnResult": "spikesim.learn.learner",
+    "Learner": "spikesim.learn.learner",
+    "MSTDP": "spikesim.learn.rules",
+    "MSTDPET": "spikesim.learn.rules",
+    "MapInhibition": "spikesim.learn.wta",
+    "Normalise": "spikesim.learn.parts",
+    "PairSTDP": "spikesim.learn.rules",
+    "Reward": "spikesim.learn.parts",
+    "RewardSTDP": "spikesim.learn.rules",
+    "Rule": "spikesim.learn.parts",
+    "SimplifiedSTDP": "spikesim.learn.rules",
+    "SoftWTA": "spikesim.learn.wta",
+    "Term": "spikesim.learn.parts",
+    "Trace": "spikesim.learn.parts",
+    "TripletSTDP": "spikesim.learn.rules",
     "poisson_spikes": "spikesim.learn.poisson",
     "reference": "spikesim.learn.reference",
     "theta_defaults": "spikesim.learn._settings",
 }
 
-__all__ = ["DiehlCook", "poisson_spikes", "reference", "theta_defaults"]
+__all__ = [
+    "AdaptiveThreshold",
+    "AntiSTDP",
+    "DiehlCook",
+    "DiehlCookSTDP",
+    "HardWTA",
+    "KWTA",
+    "LateralInhibition",
+    "LearnResult",
+    "Learner",
+    "MSTDP",
+    "MSTDPET",
+    "MapInhibition",
+    "Normalise",
+    "PairSTDP",
+    "Reward",
+    "RewardSTDP",
+    "Rule",
+    "SimplifiedSTDP",
+    "SoftWTA",
+    "Term",
+    "Trace",
+    "TripletSTDP",
+    "poisson_spikes",
+    "reference",
+    "theta_defaults",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -58,7 +58,7 @@ pub enum Error {
     /// Learning that left the finite numbers, or what its rules can hold together.
     #[error("{place}: {problem}")]
     Divergence {
-        /// The model.
+        /// The model or the layer.
         place: String,
         /// What is, what should be, what to do.
         problem: String,
@@ -160,6 +160,7 @@ mod tests {
             (Error::unsupported("fc", "x", "use y"), "fc: x is not supported; use y"),
             (Error::unsupported("fc", "x", ""), "fc: x is not supported"),
             (Error::input("run", "x is NaN"), "run: x is NaN"),
+            (Error::divergence("fc", "w is NaN"), "fc: w is NaN"),
             (Error::Interrupted, "run: interrupted"),
         ] {
             assert_eq!(error.to_string(), text);

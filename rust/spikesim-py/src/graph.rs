@@ -24,7 +24,7 @@ pub struct Graph {
 type NodeRow = (String, String, Vec<usize>, Vec<usize>);
 
 impl Graph {
-    fn new_from(inner: graph::Graph) -> Self {
+    pub fn new_from(inner: graph::Graph) -> Self {
         Self { inner: Mutex::new(inner) }
     }
 

@@ -1,3 +1,4 @@
-"""Plain NumPy twins of the models: the meaning of what the Rust core computes, never optimised."""
+"""Plain NumPy twins of what learns in the core: their meaning, never optimised.
 
-from __future__ import annotations
+float32 in the order that docs/semantics.md states; the engine equals them to the bit.
+"""

@@ -24,6 +24,15 @@ impl Aligned {
     }
 }
 
+/// Floats that begin on a line of their own.
+impl Clone for Aligned {
+    fn clone(&self) -> Self {
+        let mut copy = Self::zeros(self.len);
+        copy.copy_from_slice(self);
+        copy
+    }
+}
+
 impl Deref for Aligned {
     type Target = [f32];
 

@@ -90,6 +90,18 @@ pub fn to_c_order(src: &[f32], dims: Dims, out: &mut [f32]) {
     }
 }
 
+/// Rows of one sample in C order, appended from a block-major chunk `[block][t][pixel][lane]`.
+pub fn append_raster(out: &mut Vec<f32>, blocked: &[f32], steps: usize, width: usize, dims: Dims) {
+    let step = dims.pixels() * width;
+    let mut row = vec![0.0; dims.len()];
+    for t in 0..steps {
+        unblock(&blocked[t * step..], steps * step, width, dims, &mut row);
+        let at = out.len();
+        out.resize(at + dims.len(), 0.0);
+        to_c_order(&row, dims, &mut out[at..]);
+    }
+}
+
 /// From C order to `[pixel][channel]`.
 pub fn from_c_order(src: &[f32], dims: Dims, out: &mut [f32]) {
     let pixels = dims.pixels();

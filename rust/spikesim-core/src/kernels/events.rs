@@ -191,6 +191,18 @@ impl Events {
         if !self.graded && values.iter().any(|&x| x != 0.0 && x != 1.0) {
             self.promote();
         }
+        if pixels == 1 {
+            // A vector: what lies in memory is in order already.
+            for (k, stretch) in values.chunks(STRETCH).enumerate() {
+                if stretch.iter().all(|&x| x == 0.0) {
+                    continue;
+                }
+                for (c, &value) in (k * STRETCH..).zip(stretch).filter(|(_, x)| **x != 0.0) {
+                    self.push(0, Event { c, value, mult: multiplicity_of(value) });
+                }
+            }
+            return self.end_pixel();
+        }
         let mut next = vec![0u32; pixels];
         for plane in values.chunks_exact(pixels.max(1)) {
             next.iter_mut().zip(plane).for_each(|(n, &x)| *n += u32::from(x != 0.0));

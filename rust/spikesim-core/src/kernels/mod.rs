@@ -10,6 +10,7 @@ pub mod block;
 pub mod dense;
 pub mod dispatch;
 pub mod events;
+pub mod exp64;
 pub mod fanout;
 pub mod gated;
 pub mod level;

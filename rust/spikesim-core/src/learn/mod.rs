@@ -5,3 +5,13 @@
 //! ([`crate::kernels::philox`]), so threads, layouts and chunks change no bit.
 
 pub mod diehl_cook;
+mod evaluate;
+mod layer;
+pub mod network;
+mod plastic;
+mod population;
+pub mod rule;
+pub mod run;
+pub mod state;
+pub mod trace;
+pub mod wta;

@@ -10,7 +10,7 @@ use crate::kernels::simd::LANES;
 use crate::kernels::window::Dims;
 
 /// The weights of one layer, `[block][ky][kx][c_in][lane]`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Packed {
     pub(crate) geometry: Geometry,
     /// Lanes of a block.
@@ -62,6 +62,24 @@ impl Packed {
     pub(crate) fn rows(&self, b: usize) -> &[f32] {
         let block = &self.blocks[b];
         &self.weights[block.first..block.first + block.len]
+    }
+
+    /// Where the weight from input channel `c` to output `o` at kernel place `tap` lies in
+    /// [`Self::weights`]; `c` is one of the channels that `o` sees.
+    pub(crate) fn index(&self, o: usize, tap: usize, c: usize) -> usize {
+        let block = &self.blocks[o / self.width];
+        let row = tap * block.n as usize + c - block.lo as usize;
+        block.first + row * self.width + o % self.width
+    }
+
+    /// All weights.
+    pub(crate) fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// All weights, to change those that [`Self::index`] names.
+    pub(crate) fn weights_mut(&mut self) -> &mut [f32] {
+        &mut self.weights
     }
 
     /// The biases of block `b`, or nothing.

@@ -7,13 +7,14 @@ use super::Control;
 use super::counts::Tally;
 use super::readout::Accumulator;
 use super::record::SpikeRecord;
-use super::request::{Input, Options, Record};
-use super::state::SampleState;
-use super::value::Value;
+use super::request::{Options, Record};
 use crate::Result;
 use crate::graph::{NodeId, Readout};
 use crate::kernels::listops::Scratch;
 use crate::plan::{Plan, PlanNode, PlanOp, Stage};
+use crate::step::Input;
+use crate::step::SampleState;
+use crate::step::Value;
 
 /// Steps taken at once by the feed-forward parts; bounds the spikes in flight.
 const CHUNK: usize = 64;
@@ -233,10 +234,7 @@ impl<'a> Group<'a> {
             for t in 0..if constant { 1 } else { steps } {
                 self.shared.control.check()?;
                 let sample = self.first_sample + s;
-                let step = if input.constant { 0 } else { self.first_step + t };
-                let at = (step * input.samples + sample) * node.dims.len();
-                let values = &input.data[at..at + node.dims.len()];
-                events.push_c_order(values);
+                events.push_c_order(input.at(sample, self.first_step + t, node.dims.len()));
             }
         }
         Ok(())

@@ -11,16 +11,13 @@ mod readout;
 mod record;
 mod request;
 mod simulator;
-mod sources;
-mod state;
-mod value;
 pub mod workers;
 
+pub use crate::step::{Input, StateArray};
 pub use counts::{Counts, LayerCounts};
 pub use record::SpikeColumns;
-pub use request::{Input, Options, Record};
+pub use request::{Options, Record};
 pub use simulator::{Output, Simulator};
-pub use state::StateArray;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -2,18 +2,20 @@
 
 use std::ops::Range;
 
-use super::blocks::{Extent, Prepared, run_blocks, split};
+use super::blocks::run_blocks;
 use super::group::{Group, Shared};
-use super::record::append_raster;
-use super::sources::{constant, densify, lists, prepare_lists, sparsify};
+
 use crate::Result;
 use crate::graph::NodeId;
 use crate::kernels::block::Post;
 use crate::kernels::dense;
-use crate::kernels::events::{Emission, Events};
+use crate::kernels::events::Events;
 use crate::kernels::fanout::{Cost, Fanout};
 use crate::kernels::neuron::NeuronBlock;
 use crate::plan::{Packed, ParentSpec, PlanOp, Population};
+use crate::step::blocks::{Extent, Prepared, split};
+use crate::step::emit::emit;
+use crate::step::sources::{constant, densify, lists, prepare_lists, sparsify};
 
 impl Group<'_> {
     /// What the events that reach layer `id` cost at `steps`.
@@ -241,13 +243,7 @@ impl Group<'_> {
                 z => z[block * z_stride + p * width + lane],
             };
             if let Some(events) = value.events_mut() {
-                if pop.is_unit() && !events.is_graded() {
-                    events.push_masks(masks, mask_stride, width);
-                } else {
-                    let amplitude = |c, p| pop.amplitude.as_ref().map_or(1.0, |a| a.at(c, p));
-                    let emission = Emission { z, z_stride, amplitude: &amplitude };
-                    events.push_graded_masks(masks, mask_stride, width, &emission);
-                }
+                emit(pop, events, (masks, mask_stride), (z, z_stride));
             }
             let at = self.first_step + steps.start + t;
             let mut spikes = 0u64;
@@ -278,11 +274,11 @@ impl Group<'_> {
         }
         if wanted.v {
             let raster = self.records[s].v.entry(id).or_default();
-            append_raster(raster, &out.v, extent.steps, width, dims);
+            dense::append_raster(raster, &out.v, extent.steps, width, dims);
         }
         if wanted.current {
             let raster = self.records[s].current.entry(id).or_default();
-            append_raster(raster, &out.x, extent.steps, width, dims);
+            dense::append_raster(raster, &out.x, extent.steps, width, dims);
         }
         if self.shared.plan.output == id {
             let readout = &mut self.readouts[s];

@@ -1,10 +1,10 @@
 //! What a run answers with (S7).
 
-use super::value::Value;
 use crate::graph::Readout;
 use crate::kernels::dense;
 use crate::kernels::window::Dims;
 use crate::plan::Plan;
+use crate::step::Value;
 
 /// The readout of one sample while the run goes on; `[pixel][channel]` until it is finished.
 #[derive(Clone, Debug)]

@@ -1,6 +1,5 @@
 //! What a run keeps on request: spikes as columns, membranes and currents as rasters.
 
-use crate::kernels::dense;
 use crate::kernels::window::Dims;
 
 /// Spikes as columns, sorted by (step, sample, neuron); `neuron` is the C-order index in the
@@ -82,24 +81,6 @@ impl SpikeColumns {
             }
         }
         out
-    }
-}
-
-/// Rows of one sample in C order, appended from a block-major chunk `[block][t][pixel][lane]`.
-pub(super) fn append_raster(
-    out: &mut Vec<f32>,
-    blocked: &[f32],
-    steps: usize,
-    width: usize,
-    dims: Dims,
-) {
-    let step = dims.pixels() * width;
-    let mut row = vec![0.0; dims.len()];
-    for t in 0..steps {
-        dense::unblock(&blocked[t * step..], steps * step, width, dims, &mut row);
-        let at = out.len();
-        out.resize(at + dims.len(), 0.0);
-        dense::to_c_order(&row, dims, &mut out[at..]);
     }
 }
 

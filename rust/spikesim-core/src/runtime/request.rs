@@ -4,19 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::graph::NodeId;
 
-/// The input of a run, C order: (N, …) where `constant`, else (T, N, …).
-#[derive(Clone, Copy, Debug)]
-pub struct Input<'a> {
-    /// The values.
-    pub data: &'a [f32],
-    /// N.
-    pub samples: usize,
-    /// T.
-    pub steps: usize,
-    /// The same at every step.
-    pub constant: bool,
-}
-
 /// What is recorded of a population.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]

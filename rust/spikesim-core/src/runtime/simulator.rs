@@ -9,12 +9,12 @@ use super::Control;
 use super::counts::{Counts, Tally};
 use super::group::{Group, GroupResult, SampleRecords, Shared};
 use super::record::{SpikeColumns, SpikeRecord, gather_raster};
-use super::request::{Input, Options};
-use super::state::{self, SampleState, StateArray};
+use super::request::Options;
 use crate::graph::NodeId;
 use crate::kernels::fanout::Cost;
 use crate::kernels::gated::Sums;
 use crate::plan::{Plan, PlanNode, PlanOp};
+use crate::step::{Input, SampleState, StateArray, state};
 use crate::{Error, Result};
 
 /// Samples that one thread takes through the network together, so that a block of weights is

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod diehl_cook;
+mod network;
 
 use pyo3::prelude::*;
 
@@ -10,5 +11,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<diehl_cook::DiehlCook>()?;
     module.add_function(wrap_pyfunction!(diehl_cook::poisson_rasters, module)?)?;
     module.add_function(wrap_pyfunction!(checkpoint::save_arrays, module)?)?;
-    module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)
+    module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)?;
+    module.add_class::<network::Learner>()
 }

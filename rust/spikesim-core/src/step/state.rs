@@ -11,22 +11,22 @@ use crate::{Error, Result};
 /// State of one node for one sample. Arrays are `[block][pixel][lane]`; those the rules do not
 /// use are empty.
 #[derive(Clone, Debug, Default)]
-pub(super) struct NodeState {
-    pub(super) v: Vec<f32>,
-    pub(super) i: Vec<f32>,
-    pub(super) n: Vec<f32>,
-    pub(super) a: Vec<f32>,
-    pub(super) r: Vec<f32>,
+pub(crate) struct NodeState {
+    pub(crate) v: Vec<f32>,
+    pub(crate) i: Vec<f32>,
+    pub(crate) n: Vec<f32>,
+    pub(crate) a: Vec<f32>,
+    pub(crate) r: Vec<f32>,
     /// What a rate-gated pool has summed up.
-    pub(super) sums: Sums,
+    pub(crate) sums: Sums,
     /// The past that delayed edges look back to.
-    pub(super) past: Option<Value>,
+    pub(crate) past: Option<Value>,
 }
 
 /// State of one sample, by node.
 #[derive(Clone, Debug)]
-pub(super) struct SampleState {
-    pub(super) nodes: Vec<NodeState>,
+pub(crate) struct SampleState {
+    pub(crate) nodes: Vec<NodeState>,
 }
 
 /// A named array of a saved state, C order.
@@ -40,7 +40,7 @@ pub struct StateArray {
 
 impl SampleState {
     /// The state before step 0.
-    pub(super) fn initial(plan: &Plan) -> Self {
+    pub(crate) fn initial(plan: &Plan) -> Self {
         let nodes = plan
             .nodes
             .iter()
@@ -94,7 +94,7 @@ fn full_shape(front: &[usize], node: &PlanNode) -> Vec<usize> {
 
 /// The whole state as named arrays: `<node>.v` and the like (N, …), `<node>.sum` (N, …) of a
 /// pool's input, `<node>.history` (D, N, …).
-pub(super) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
+pub(crate) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
     let mut out = Vec::new();
     for (id, node) in plan.nodes.iter().enumerate() {
         if let PlanOp::Population(pop) = &node.op {
@@ -105,7 +105,7 @@ pub(super) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
                 let mut data = Vec::new();
                 for sample in samples {
                     let values = parts(&sample.nodes[id])[k].1;
-                    super::record::append_raster(&mut data, values, 1, pop.width, node.dims);
+                    dense::append_raster(&mut data, values, 1, pop.width, node.dims);
                 }
                 let shape = full_shape(&[samples.len()], node);
                 out.push(StateArray { name: format!("{}.{name}", node.name), shape, data });
@@ -173,7 +173,7 @@ fn sample_axis(array: &StateArray) -> usize {
 }
 
 /// The states that `arrays` describe; all names and shapes must be this plan's.
-pub(super) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleState>> {
+pub(crate) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleState>> {
     const PLACE: &str = "state_dict";
     let template = SampleState::initial(plan);
     let expected = export(plan, std::slice::from_ref(&template));

@@ -9,10 +9,10 @@ const SLACK: usize = 64;
 /// Rows `0..lead` are the past that delayed edges look back to; step `t` of the chunk is row
 /// `lead + t`. A constant value has one row, whatever the step.
 #[derive(Clone, Debug)]
-pub(super) struct Value {
+pub(crate) struct Value {
     dims: Dims,
     lead: usize,
-    pub(super) constant: bool,
+    pub(crate) constant: bool,
     data: Data,
 }
 
@@ -25,7 +25,7 @@ enum Data {
 
 impl Value {
     /// Nothing yet but `lead` silent rows.
-    pub(super) fn new(dims: Dims, dense: bool, lead: usize) -> Self {
+    pub(crate) fn new(dims: Dims, dense: bool, lead: usize) -> Self {
         let data = if dense {
             Data::Dense(vec![0.0; lead * dims.len() + SLACK])
         } else {
@@ -37,7 +37,7 @@ impl Value {
     }
 
     /// Rows held.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         match &self.data {
             Data::Events(events) => events.steps(),
             Data::Dense(data) => (data.len() - SLACK) / self.dims.len().max(1),
@@ -45,17 +45,17 @@ impl Value {
     }
 
     /// The row that an edge of `delay` sees at step `t`.
-    pub(super) fn row(&self, t: usize, delay: usize) -> usize {
+    pub(crate) fn row(&self, t: usize, delay: usize) -> usize {
         if self.constant { 0 } else { self.lead + t - delay }
     }
 
     /// Channels, rows, columns.
-    pub(super) fn dims(&self) -> Dims {
+    pub(crate) fn dims(&self) -> Dims {
         self.dims
     }
 
     /// The lists, where the value is events.
-    pub(super) fn events(&self) -> Option<&Events> {
+    pub(crate) fn events(&self) -> Option<&Events> {
         match &self.data {
             Data::Events(events) => Some(events),
             Data::Dense(_) => None,
@@ -63,7 +63,7 @@ impl Value {
     }
 
     /// The lists to append to, where the value is events.
-    pub(super) fn events_mut(&mut self) -> Option<&mut Events> {
+    pub(crate) fn events_mut(&mut self) -> Option<&mut Events> {
         match &mut self.data {
             Data::Events(events) => Some(events),
             Data::Dense(_) => None,
@@ -71,7 +71,7 @@ impl Value {
     }
 
     /// All rows and the slack, from `row` on, where the value is dense.
-    pub(super) fn dense_from(&self, row: usize) -> Option<&[f32]> {
+    pub(crate) fn dense_from(&self, row: usize) -> Option<&[f32]> {
         match &self.data {
             Data::Events(_) => None,
             Data::Dense(data) => Some(&data[row * self.dims.len()..]),
@@ -79,7 +79,7 @@ impl Value {
     }
 
     /// Add one row to `out`, `[pixel][channel]`.
-    pub(super) fn add_row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn add_row(&self, row: usize, out: &mut [f32]) {
         match &self.data {
             Data::Events(events) => events.scatter(row, out),
             Data::Dense(data) => {
@@ -90,7 +90,7 @@ impl Value {
     }
 
     /// One row, `[pixel][channel]`.
-    pub(super) fn copy_row(&self, row: usize) -> Vec<f32> {
+    pub(crate) fn copy_row(&self, row: usize) -> Vec<f32> {
         match &self.data {
             Data::Dense(data) => data[row * self.dims.len()..][..self.dims.len()].to_vec(),
             Data::Events(events) => {
@@ -102,7 +102,7 @@ impl Value {
     }
 
     /// Append a row of analog values (nonzero ones become events where the value is events).
-    pub(super) fn push_dense(&mut self, row: &[f32]) {
+    pub(crate) fn push_dense(&mut self, row: &[f32]) {
         match &mut self.data {
             Data::Events(events) => events.push_dense(row),
             Data::Dense(data) => {
@@ -114,7 +114,7 @@ impl Value {
     }
 
     /// Append rows of analog values that `fill` writes.
-    pub(super) fn extend_dense(&mut self, rows: usize, fill: impl FnOnce(&mut [f32])) {
+    pub(crate) fn extend_dense(&mut self, rows: usize, fill: impl FnOnce(&mut [f32])) {
         if let Data::Dense(data) = &mut self.data {
             let from = data.len() - SLACK;
             let len = rows * self.dims.len();
@@ -125,7 +125,7 @@ impl Value {
 
     /// A value whose rows `0..lead` are the last `lead` rows of this one: what the next chunk
     /// starts from.
-    pub(super) fn tail(&self, lead: usize) -> Self {
+    pub(crate) fn tail(&self, lead: usize) -> Self {
         let first = self.rows() - lead;
         let data = match &self.data {
             Data::Events(events) => {

@@ -8,7 +8,7 @@ use crate::kernels::events::Events;
 use crate::plan::{Packed, ParentSpec, PlanEdge};
 
 /// Event lists made for edges whose source is analog; `None` where the source has lists.
-pub(super) fn sparsify(
+pub(crate) fn sparsify(
     values: &Values,
     edges: &[PlanEdge],
     s: usize,
@@ -31,7 +31,7 @@ pub(super) fn sparsify(
 }
 
 /// The lists an edge delivers at step `t`, and the step they have in there.
-pub(super) fn lists<'a>(
+pub(crate) fn lists<'a>(
     values: &'a Values,
     made: &'a [Option<Events>],
     (e, edge): (usize, &PlanEdge),
@@ -46,11 +46,11 @@ pub(super) fn lists<'a>(
 }
 
 /// Whether all edges deliver the same at every step.
-pub(super) fn constant(values: &Values, edges: &[PlanEdge], s: usize) -> bool {
+pub(crate) fn constant(values: &Values, edges: &[PlanEdge], s: usize) -> bool {
     edges.iter().all(|e| e.delay == 0 && values[e.src][s].constant)
 }
 
-pub(super) fn prepare_lists<'a>(
+pub(crate) fn prepare_lists<'a>(
     values: &'a Values,
     packed: &'a Packed,
     edges: &[PlanEdge],
@@ -70,7 +70,7 @@ pub(super) fn prepare_lists<'a>(
 }
 
 /// Rows of an event value that feeds a population without weights in between.
-pub(super) fn densify(
+pub(crate) fn densify(
     values: &Values,
     parent: &ParentSpec,
     s: usize,
