@@ -11,6 +11,7 @@ pub mod dense;
 pub mod dispatch;
 pub mod events;
 pub mod fanout;
+pub mod filter;
 pub mod gated;
 pub mod level;
 pub mod listops;
@@ -24,4 +25,5 @@ pub mod simd;
 mod simd_neon;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
+pub mod spread;
 pub mod window;

@@ -1,8 +1,10 @@
 //! The boundary of `spikesim.learn`: a file for each model.
 
+mod conv;
+
 use pyo3::prelude::*;
 
 /// Add what this module has to `_core`.
-pub fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<conv::ConvNet>()
 }

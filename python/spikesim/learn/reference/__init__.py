@@ -1,0 +1,1 @@
+"""Plain NumPy twins of what `spikesim.learn` computes: its meaning, never optimised."""
