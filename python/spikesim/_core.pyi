@@ -8,7 +8,16 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Simulator", "__version__", "_panic", "available_threads", "levels"]
+__all__ = [
+    "Graph",
+    "Simulator",
+    "__version__",
+    "_panic",
+    "available_threads",
+    "levels",
+    "load_arrays",
+    "save_arrays",
+]
 
 __version__: str
 
@@ -84,3 +93,11 @@ class Simulator:
 def levels() -> list[str]: ...
 def available_threads() -> int: ...
 def _panic(route: str) -> None: ...
+def save_arrays(
+    path: str | PathLike[str],
+    texts: dict[str, str],
+    entries: list[tuple[str, str, list[int], bytes]],
+) -> None: ...
+def load_arrays(
+    path: str | PathLike[str],
+) -> tuple[dict[str, str], list[tuple[str, str, list[int], bytes]]]: ...

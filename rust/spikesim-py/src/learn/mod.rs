@@ -1,10 +1,13 @@
 //! The boundary of `spikesim.learn`: a file for each model.
 
+mod checkpoint;
 mod conv;
 
 use pyo3::prelude::*;
 
 /// Add what this module has to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(checkpoint::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)?;
     module.add_class::<conv::ConvNet>()
 }
