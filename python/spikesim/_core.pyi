@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ConvNet",
     "Graph",
     "Simulator",
     "__version__",
@@ -89,6 +90,42 @@ class Simulator:
     def reset(self) -> None: ...
     def state(self) -> dict[str, NDArray[np.float32]]: ...
     def load_state(self, arrays: dict[str, NDArray[np.float32]]) -> None: ...
+
+@final
+class ConvNet:
+    """An encoder and layers of convolutional STDP, with their weights."""
+
+    def __new__(
+        cls,
+        image: list[int],
+        filter: NDArray[np.float32],
+        center: float,
+        min_response: float,
+        bins: int,
+        layers_json: str,
+        level: str | None = None,
+        threads: int | None = None,
+    ) -> ConvNet: ...
+    def shapes(self) -> list[list[int]]: ...
+    def weight(self, layer: int) -> tuple[NDArray[np.float32], int]: ...
+    def set_weight(self, layer: int, weight: NDArray[np.float32], seen: int) -> None: ...
+    def learn(
+        self,
+        layer: int,
+        x: NDArray[np.float32],
+        batch_size: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int: ...
+    def winners(
+        self, layer: int, x: NDArray[np.float32]
+    ) -> list[list[tuple[int, int, int, int, float]]]: ...
+    def transform(
+        self,
+        x: NDArray[np.float32],
+        features: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]: ...
+    def spikes(self, x: NDArray[np.float32], upto: int) -> tuple[NDArray[np.uint16], ...]: ...
 
 def levels() -> list[str]: ...
 def available_threads() -> int: ...

@@ -10,9 +10,15 @@ import importlib
 from typing import Any
 
 # name -> module that has it
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    "ConvSTDP": "spikesim.learn.conv_stdp",
+    "DoG": "spikesim.learn.conv_layers",
+    "LatencyPool": "spikesim.learn.conv_layers",
+    "Pixels": "spikesim.learn.conv_layers",
+    "STDPConv": "spikesim.learn.conv_layers",
+}
 
-__all__: list[str] = []
+__all__ = ["ConvSTDP", "DoG", "LatencyPool", "Pixels", "STDPConv"]
 
 
 def __getattr__(name: str) -> Any:

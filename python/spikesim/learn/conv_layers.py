@@ -50,7 +50,8 @@ class DoG:
         sigma1: Width of the positive Gaussian, in pixels.
         sigma2: Width of the negative one; the on map responds to bright centres if it is larger.
         size: Rows and columns of the filter, odd.
-        min_response: Responses above it spike; images of whole numbers count from 0 to 1.
+        min_response: Responses above it spike, in units of the image's largest magnitude, so that
+            no scale of the images matters.
         bins: Time steps.
 
     Raises:
@@ -100,9 +101,10 @@ class Pixels:
     """The pixels themselves as on and off cells, for a first layer that learns its own filters.
 
     Attributes:
-        center: Brighter pixels spike in the on map, darker ones in the off map (S13.1); with 0
-            and images that are nowhere negative the off map is silent.
-        min_response: Distances from `center` above it spike.
+        center: Brighter pixels spike in the on map, darker ones in the off map (S13.1), in units
+            of the image's largest magnitude; with 0 and images that are nowhere negative the
+            off map is silent.
+        min_response: Distances from `center` above it spike, in the same units.
         bins: Time steps.
 
     Raises:

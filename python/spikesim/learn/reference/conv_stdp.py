@@ -34,7 +34,9 @@ class Winner(NamedTuple):
 
 def encode(encoder: DoG | Pixels, image: Floats) -> Times:
     """S13.1, S13.2: (channels, rows, columns) to the times (2 channels, rows, columns)."""
-    weight, center = encoder.filter, np.float32(encoder.center)
+    weight = encoder.filter
+    scale = np.abs(image.astype(np.float32)).max()
+    center, least = np.float32(encoder.center) * scale, np.float32(encoder.min_response) * scale
     channels, rows, columns = image.shape
     half = len(weight) // 2
     padded = np.pad(image.astype(np.float32), ((0, 0), (half, half), (half, half)))
@@ -47,7 +49,7 @@ def encode(encoder: DoG | Pixels, image: Floats) -> Times:
     response[0::2] = np.maximum(d, np.float32(0))
     response[1::2] = np.maximum(-d, np.float32(0))
     last = np.moveaxis(response, 0, -1).ravel()
-    spiking = np.flatnonzero(last > np.float32(encoder.min_response))
+    spiking = np.flatnonzero(last > least)
     ranked = spiking[np.lexsort((spiking, -last[spiking]))]
     times = np.full(last.shape, NEVER)
     for rank, index in enumerate(ranked):

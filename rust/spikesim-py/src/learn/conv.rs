@@ -71,7 +71,7 @@ impl ConvNet {
             let layers: Vec<Spec> = serde_json::from_str(layers_json)
                 .map_err(|e| Error::input("layers", format!("the description is wrong: {e}")))?;
             let size = filter.len().isqrt();
-            let encoder = Encoder { image, filter, size, center, threshold: min_response, bins };
+            let encoder = Encoder { image, filter, size, center, min_response, bins };
             let image_len = encoder.image_len();
             let net = conv::ConvNet::new(image, encoder, &layers, level)?;
             let threads = threads.unwrap_or_else(default_threads);

@@ -14,10 +14,10 @@ pub struct Encoder {
     pub filter: Vec<f32>,
     /// Odd.
     pub size: usize,
-    /// Taken from each response.
+    /// Taken from each response; in units of the image's largest magnitude.
     pub center: f32,
-    /// Responses above it spike.
-    pub threshold: f32,
+    /// Responses above it spike; in the same units.
+    pub min_response: f32,
     /// Time steps, at most 254.
     pub bins: usize,
 }
@@ -54,6 +54,8 @@ impl Encoder {
     pub fn encode(&self, level: Level, image: &[f32], at: &mut EncodeScratch, out: &mut Volley) {
         let [channels, h, w] = self.image;
         let maps = 2 * channels;
+        let scale = image.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+        let (center, least) = (self.center * scale, self.min_response * scale);
         at.keys.clear();
         at.times.fill(NEVER);
         for (c, plane) in image.chunks_exact(h * w).enumerate() {
@@ -62,9 +64,9 @@ impl Encoder {
             let width = at.canvas.out_width();
             for (y, row) in at.response.chunks_exact(width).enumerate() {
                 for (x, &response) in row[..w].iter().enumerate() {
-                    let d = response - self.center;
+                    let d = response - center;
                     let size = d.abs();
-                    if size > self.threshold {
+                    if size > least {
                         let index = (y * w + x) * maps + 2 * c + usize::from(d < 0.0);
                         // A positive float's bits grow with it.
                         at.keys.push((u64::from(!size.to_bits()) << 32) | index as u64);
