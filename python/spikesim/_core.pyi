@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 __all__ = [
     "ConvNet",
     "Graph",
+    "Sem",
     "Simulator",
     "__version__",
     "_panic",
@@ -126,6 +127,32 @@ class ConvNet:
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]: ...
     def spikes(self, x: NDArray[np.float32], upto: int) -> tuple[NDArray[np.uint16], ...]: ...
+
+@final
+class Sem:
+    """Neurons of which one fires for each sample, in proportion to e^u."""
+
+    def __new__(
+        cls,
+        neurons: int,
+        inputs: int,
+        eta: float,
+        eta_bias: float,
+        c: float,
+        w_min: float,
+        w_max: float,
+        seed: int,
+        level: str | None = None,
+        threads: int | None = None,
+    ) -> Sem: ...
+    def state(self) -> tuple[NDArray[np.float32], NDArray[np.float32], int]: ...
+    def set_state(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], seen: int
+    ) -> None: ...
+    def learn(
+        self, x: NDArray[np.bool_], progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.uint64]: ...
+    def transform(self, x: NDArray[np.bool_]) -> NDArray[np.float32]: ...
 
 def levels() -> list[str]: ...
 def available_threads() -> int: ...

@@ -132,7 +132,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class STDPConv:
-    """A convolution of integrate-and-fire neurons that spike once and learn by STDP (S13.3 – S13.9).
+    """A convolution of integrate-and-fire neurons that spike once and learn (S13.3 – S13.9).
 
     Source: Kheradpisheh et al., "STDP-based spiking deep convolutional neural networks for
     object recognition", Neural Networks 99 (2018).

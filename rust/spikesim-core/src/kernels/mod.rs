@@ -10,6 +10,7 @@ pub mod block;
 pub mod dense;
 pub mod dispatch;
 pub mod events;
+pub mod exp;
 pub mod fanout;
 pub mod filter;
 pub mod gated;
@@ -19,6 +20,7 @@ pub mod neuron;
 pub mod oracle;
 pub mod param;
 pub mod philox;
+pub mod rows;
 pub mod scatter;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]

@@ -5,3 +5,4 @@
 //! ([`crate::kernels::philox`]), so threads, layouts and chunks change no bit.
 
 pub mod conv;
+pub mod sem;

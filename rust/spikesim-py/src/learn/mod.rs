@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod conv;
+mod sem;
 
 use pyo3::prelude::*;
 
@@ -9,5 +10,6 @@ use pyo3::prelude::*;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(checkpoint::save_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)?;
-    module.add_class::<conv::ConvNet>()
+    module.add_class::<conv::ConvNet>()?;
+    module.add_class::<sem::Sem>()
 }
