@@ -15,10 +15,11 @@ _LAZY: dict[str, str] = {
     "DoG": "spikesim.learn.conv_layers",
     "LatencyPool": "spikesim.learn.conv_layers",
     "Pixels": "spikesim.learn.conv_layers",
+    "SEM": "spikesim.learn.sem",
     "STDPConv": "spikesim.learn.conv_layers",
 }
 
-__all__ = ["ConvSTDP", "DoG", "LatencyPool", "Pixels", "STDPConv"]
+__all__ = ["SEM", "ConvSTDP", "DoG", "LatencyPool", "Pixels", "STDPConv"]
 
 
 def __getattr__(name: str) -> Any:

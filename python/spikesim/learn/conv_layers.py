@@ -13,31 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import InputError
+from spikesim.learn._checks import number, whole
 
 __all__ = ["DoG", "LatencyPool", "Pixels", "STDPConv"]
 
 #: Times are bytes, and one byte is kept for "never".
 MOST_BINS = 254
 _MOST_MAPS = 1 << 15
-
-
-def whole(where: str, name: str, value: Any, least: int, most: int = 1 << 31) -> int:
-    """A whole number within bounds, or an InputError that says so."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise InputError(f"{where}: {name} is {value!r}, expected a whole number")
-    if not least <= value <= most:
-        raise InputError(f"{where}: {name} is {value}, expected {least} to {most}")
-    return int(value)
-
-
-def number(where: str, name: str, value: Any, least: float, most: float = math.inf) -> float:
-    """A finite number within bounds, or an InputError that says so."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise InputError(f"{where}: {name} is {value!r}, expected a number")
-    if not (math.isfinite(value) and least <= value <= most):
-        upper = "" if most == math.inf else f" and <= {most:g}"
-        raise InputError(f"{where}: {name} is {value}, expected finite, >= {least:g}{upper}")
-    return float(value)
 
 
 @dataclass(frozen=True)

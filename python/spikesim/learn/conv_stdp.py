@@ -15,8 +15,9 @@ from spikesim import knobs
 from spikesim._core import ConvNet
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError, UnsupportedError
+from spikesim.learn._checks import counted, labels_of, number, whole
 from spikesim.learn._estimator import Arrays, Estimator
-from spikesim.learn.conv_layers import DoG, LatencyPool, Pixels, STDPConv, number, whole
+from spikesim.learn.conv_layers import DoG, LatencyPool, Pixels, STDPConv
 from spikesim.learn.readout import LinearReadout, fit_linear
 from spikesim.simulator import Progress, progress_bar
 
@@ -117,7 +118,7 @@ class ConvSTDP(Estimator):
             KeyboardInterrupt: Ctrl-C; whole batches stay learned, and `warm_start` goes on.
         """
         images = self._images(X, fresh=not self.warm_start)
-        labels = None if y is None else _labels(y, len(images))
+        labels = None if y is None else labels_of("ConvSTDP", y, len(images))
         if not (self.warm_start and hasattr(self, "weights_")):
             self._start(images.shape[1:])
         self._learn(images, progress, cycle=True)
@@ -167,7 +168,7 @@ class ConvSTDP(Estimator):
         """
         self._require("weights_", "fit or partial_fit")
         images = self._images(X)
-        self._fit_readout(images, _labels(y, len(images)), progress)
+        self._fit_readout(images, labels_of("ConvSTDP", y, len(images)), progress)
         return self
 
     @property
@@ -212,7 +213,7 @@ class ConvSTDP(Estimator):
         self._require("weights_", "fit or partial_fit")
         images = self._images(X)
         with self._engine() as core, progress_bar(progress, len(images)) as tell:
-            return core.transform(images, self.features, _counted(tell))
+            return core.transform(images, self.features, counted(tell))
 
     def predict(self, X: Any, progress: Progress = False) -> NDArray[np.int64]:
         """The class of each image, (N,) int64.
@@ -233,7 +234,7 @@ class ConvSTDP(Estimator):
         Raises:
             NotFittedError, InputError, ShapeError: as in `predict`.
         """
-        labels = _labels(y, len(np.asarray(X)))
+        labels = labels_of("ConvSTDP", y, len(np.asarray(X)))
         return float((self.predict(X, progress) == labels).mean())
 
     # --- inside ---------------------------------------------------------------------------------
@@ -356,7 +357,7 @@ class ConvSTDP(Estimator):
         left = sum(layer.n_images - self.seen_[n] for n, layer in self._convs())
         at = 0
         with progress_bar(progress, left if cycle else len(images)) as tell:
-            counted = _counted(tell)
+            count = counted(tell)
             while (n := self._current()) is not None and (cycle or at < len(images)):
                 seen = self.seen_[n]
                 begin = seen % len(images) if cycle else at
@@ -365,7 +366,7 @@ class ConvSTDP(Estimator):
                 upto = min(layer.n_images, (seen // CHECK_EVERY + 1) * CHECK_EVERY)
                 piece = images[begin : begin + upto - seen]
                 with self._engine() as core:
-                    core.learn(n, piece, self.batch_size, counted)
+                    core.learn(n, piece, self.batch_size, count)
                 at = begin + len(piece)
                 self.readout_ = None
                 if self.seen_[n] == upto:
@@ -441,27 +442,3 @@ def _described(part: Any) -> dict[str, Any]:
 def _made(described: dict[str, Any]) -> Any:
     fields = dict(described)
     return _KINDS[fields.pop("kind")](**fields)
-
-
-def _counted(tell: Any) -> Any:
-    """Sums up what the engine has done for a bar that wants totals."""
-    if tell is None:
-        return None
-    total = 0
-
-    def count(done: int) -> None:
-        nonlocal total
-        total += done
-        tell(total)
-
-    return count
-
-
-def _labels(y: Any, n: int) -> NDArray[np.int64]:
-    """(N,) int64, or an error that names y."""
-    array = np.asarray(y)
-    if array.shape != (n,):
-        raise ShapeError(f"ConvSTDP: y has shape {array.shape}, expected ({n},), one an image")
-    if array.dtype.kind not in "iu":
-        raise InputError(f"ConvSTDP: y has type {array.dtype}, expected whole numbers")
-    return array.astype(np.int64)

@@ -65,7 +65,7 @@ def _odds(weight: Floats, bias: Floats, y: NDArray[np.bool_]) -> tuple[Floats, A
 def probabilities(weight: Floats, bias: Floats, pixels: NDArray[np.bool_]) -> Floats:
     """S13.12: the probability of each neuron to fire."""
     odds, total = _odds(weight, bias, spikes(pixels))
-    return odds / total
+    return np.asarray(odds / total)
 
 
 def learn(
