@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rules import rule
 from spikesim import _core
 from spikesim.learn import ConvSTDP, DoG, LatencyPool, Pixels, STDPConv
 from spikesim.learn.reference import conv_stdp as twin
@@ -53,6 +54,7 @@ def twin_fit(model: ConvSTDP, x: np.ndarray) -> dict[int, np.ndarray]:
     return weights
 
 
+@rule("S13.8", "S13.10")
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
