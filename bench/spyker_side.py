@@ -59,13 +59,14 @@ def main(source: str, target: str) -> None:
     seconds: dict[str, float] = {}
     for _ in range(int(given["repeats"])):
         one, two = layers((given["weight1"], given["weight2"]))
-        for name, work in (
-            ("first", lambda: first(one)),
-            ("second", lambda: second(one, two)),
-            ("features", lambda: features(one, two)),
-        ):
+        steps: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+            ("first", first, (one,)),
+            ("second", second, (one, two)),
+            ("features", features, (one, two)),
+        )
+        for name, work, of in steps:
             begin = time.process_time()
-            work()
+            work(*of)
             spent = time.process_time() - begin
             seconds[name] = min(spent, seconds.get(name, spent))
     # For the check: features with the weights as given.

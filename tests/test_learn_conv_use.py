@@ -50,7 +50,7 @@ def same(a: ConvSTDP, b: ConvSTDP) -> bool:
 
 def test_fit_predict_score() -> None:
     x, y = images(60)
-    model = small(C=2.4).fit(x[:40], y[:40])
+    model = small(features="latency", C=2.4).fit(x[:40], y[:40])
     assert model.done_
     assert model.score(x[40:], y[40:]) >= 0.9
     assert model.predict(x[40:]).dtype == np.int64
