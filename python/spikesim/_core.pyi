@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ConvNet",
     "DiehlCook",
     "Graph",
     "Learner",
+    "Sem",
     "Simulator",
     "__version__",
     "_panic",
@@ -162,3 +164,63 @@ def poisson_rasters(
     first: int | None = None,
     level: str | None = None,
 ) -> NDArray[np.uint8]: ...
+
+class ConvNet:
+    """An encoder and layers of convolutional STDP, with their weights."""
+
+    def __new__(
+        cls,
+        image: list[int],
+        filter: NDArray[np.float32],
+        center: float,
+        min_response: float,
+        bins: int,
+        layers_json: str,
+        level: str | None = None,
+        threads: int | None = None,
+    ) -> ConvNet: ...
+    def shapes(self) -> list[list[int]]: ...
+    def weight(self, layer: int) -> tuple[NDArray[np.float32], int]: ...
+    def set_weight(self, layer: int, weight: NDArray[np.float32], seen: int) -> None: ...
+    def learn(
+        self,
+        layer: int,
+        x: NDArray[np.float32],
+        batch_size: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> int: ...
+    def winners(
+        self, layer: int, x: NDArray[np.float32]
+    ) -> list[list[tuple[int, int, int, int, float]]]: ...
+    def transform(
+        self,
+        x: NDArray[np.float32],
+        features: str,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]: ...
+    def spikes(self, x: NDArray[np.float32], upto: int) -> tuple[NDArray[np.uint16], ...]: ...
+
+class Sem:
+    """Neurons of which one fires for each sample, in proportion to e^u."""
+
+    def __new__(
+        cls,
+        neurons: int,
+        inputs: int,
+        eta: float,
+        eta_bias: float,
+        c: float,
+        w_min: float,
+        w_max: float,
+        seed: int,
+        level: str | None = None,
+        threads: int | None = None,
+    ) -> Sem: ...
+    def state(self) -> tuple[NDArray[np.float32], NDArray[np.float32], int]: ...
+    def set_state(
+        self, weight: NDArray[np.float32], bias: NDArray[np.float32], seen: int
+    ) -> None: ...
+    def learn(
+        self, x: NDArray[np.bool_], progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.uint64]: ...
+    def transform(self, x: NDArray[np.bool_]) -> NDArray[np.float32]: ...

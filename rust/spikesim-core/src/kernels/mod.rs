@@ -10,8 +10,10 @@ pub mod block;
 pub mod dense;
 pub mod dispatch;
 pub mod events;
+pub mod exp;
 pub mod exp64;
 pub mod fanout;
+pub mod filter;
 pub mod gated;
 pub mod level;
 pub mod listops;
@@ -23,10 +25,12 @@ pub mod philox;
 pub mod poisson;
 #[cfg(target_arch = "x86_64")]
 mod poisson_x86;
+pub mod rows;
 pub mod scatter;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]
 mod simd_neon;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
+pub mod spread;
 pub mod window;

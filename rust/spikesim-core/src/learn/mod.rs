@@ -4,6 +4,7 @@
 //! potentiated and normalised. Random numbers are a function of (seed, sample, neuron, step)
 //! ([`crate::kernels::philox`]), so threads, layouts and chunks change no bit.
 
+pub mod conv;
 pub mod diehl_cook;
 mod evaluate;
 mod layer;
@@ -12,6 +13,7 @@ mod plastic;
 mod population;
 pub mod rule;
 pub mod run;
+pub mod sem;
 pub mod state;
 pub mod trace;
 pub mod wta;

@@ -1,8 +1,10 @@
 //! The boundary of `spikesim.learn`: a file for each model.
 
 mod checkpoint;
+mod conv;
 mod diehl_cook;
 mod network;
+mod sem;
 
 use pyo3::prelude::*;
 
@@ -12,5 +14,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(diehl_cook::poisson_rasters, module)?)?;
     module.add_function(wrap_pyfunction!(checkpoint::save_arrays, module)?)?;
     module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)?;
-    module.add_class::<network::Learner>()
+    module.add_class::<network::Learner>()?;
+    module.add_class::<conv::ConvNet>()?;
+    module.add_class::<sem::Sem>()
 }
