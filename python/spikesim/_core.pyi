@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Simulator", "__version__", "_panic", "available_threads", "levels"]
+__all__ = ["Conductance", "Graph", "Simulator", "__version__", "_panic", "available_threads", "levels"]
 
 __version__: str
 
@@ -84,3 +84,42 @@ class Simulator:
 def levels() -> list[str]: ...
 def available_threads() -> int: ...
 def _panic(route: str) -> None: ...
+
+@final
+class Conductance:
+    """Diehl and Cook's network with conductances: its weights, thresholds and state."""
+
+    def __new__(
+        cls,
+        weights: NDArray[np.float32],
+        theta: NDArray[np.float32],
+        params: dict[str, float],
+        level: str | None = None,
+    ) -> Conductance: ...
+    def weights(self) -> NDArray[np.float32]: ...
+    def theta(self) -> NDArray[np.float32]: ...
+    def normalize(self, all: bool) -> None: ...
+    def run(
+        self,
+        offsets: NDArray[np.uint32],
+        indices: NDArray[np.uint32],
+        learn: bool,
+        record: bool,
+    ) -> dict[str, Any]: ...
+    def respond(
+        self,
+        offsets: NDArray[np.uint32],
+        indices: NDArray[np.uint32],
+        steps: int,
+        threads: int,
+    ) -> NDArray[np.uint32]: ...
+    def state(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], int]: ...
+    def restore(
+        self,
+        state: NDArray[np.float32],
+        inputs: NDArray[np.int64],
+        neurons: NDArray[np.int64],
+        step: int,
+    ) -> None: ...

@@ -7,6 +7,7 @@
 
 pub mod aligned;
 pub mod block;
+pub mod conductance;
 pub mod dense;
 pub mod dispatch;
 pub mod events;
@@ -16,6 +17,7 @@ pub mod level;
 pub mod listops;
 pub mod neuron;
 pub mod oracle;
+pub mod oracle_conductance;
 pub mod param;
 pub mod philox;
 pub mod scatter;
