@@ -54,10 +54,12 @@ def main() -> None:
             x = raster[:, first : first + key[1]]
             start = time.perf_counter()
             network.run(inputs={"X": x}, time=steps)
-            network.reset_state_variables()
             seconds += time.perf_counter() - start
             if request["count"]:
-                spikes += 0
+                spikes += int(monitor.get("s").sum())
+            start = time.perf_counter()
+            network.reset_state_variables()
+            seconds += time.perf_counter() - start
         print(json.dumps({"seconds": seconds, "spikes": spikes}), flush=True)
 
 

@@ -170,7 +170,10 @@ def test_s12_c7_bounds_and_theta():
 @rule("S12.c8")
 def test_s12_c8_normalisation():
     weights = np.array([[1, 0.25], [2, 0], [1, 0]], f32)
-    net, plain = engine(weights, [20, 20], norm=8), twin.Conductance(weights, ONE.repeat(2), {"norm": 8})
+    net, plain = (
+        engine(weights, [20, 20], norm=8),
+        twin.Conductance(weights, ONE.repeat(2), {"norm": 8}),
+    )
     for each in (net.normalize(False), plain.normalize()):
         assert each is None
     assert net.weights().tolist() == plain.w.tolist() == [[2, 8], [4, 0], [2, 0]]
@@ -181,9 +184,9 @@ def test_s12_c8_normalisation():
 
 @rule("S12.c9")
 def test_s12_c9_small_conductances_become_zero():
-    _, net = both([[1.0]], [1000.0], [[0], *[[]] * 63], learn=False)
-    assert 0 < net.exc.g_e[0] < 2**-40
-    _, net = both([[1.0]], [1000.0], [[0], *[[]] * 64], learn=False)
+    _, net = both([[1.0]], [1000.0], [[0], *[[]] * 31], learn=False)
+    assert 0 < net.exc.g_e[0] < 2**-20
+    _, net = both([[1.0]], [1000.0], [[0], *[[]] * 32], learn=False)
     assert net.exc.g_e[0] == 0
 
 
@@ -200,7 +203,7 @@ def test_a_network_goes_on_from_its_state():
 
 
 @pytest.mark.parametrize(
-    "name, value",
+    ("name", "value"),
     [("dt", 0.0), ("tau_exc", -1.0), ("eta_post", math.nan), ("w_inh", 1e9), ("norm", 0.0),
      ("v_reset_inh", -30.0), ("nonsense", 1.0)],
 )  # fmt: skip
@@ -212,7 +215,7 @@ def test_constants_that_mean_nothing_are_refused(name, value):
 def test_arrays_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="weights"):
         engine(np.zeros((2, 3), f32), ONE)
-    with pytest.raises(InputError, match="nan|NaN"):
+    with pytest.raises(InputError, match="NaN"):
         engine(np.full((2, 1), np.nan, f32), ONE)
     net = engine(np.zeros((2, 1), f32), ONE)
     with pytest.raises(InputError, match="ascending"):

@@ -8,7 +8,15 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Conductance", "Graph", "Simulator", "__version__", "_panic", "available_threads", "levels"]
+__all__ = [
+    "Conductance",
+    "Graph",
+    "Simulator",
+    "__version__",
+    "_panic",
+    "available_threads",
+    "levels",
+]
 
 __version__: str
 

@@ -75,6 +75,8 @@ impl Network {
         let (n, tiles) = (self.n, self.n / LANES);
         let (mut v, mut inh_v) = (vec![self.exc.v_rest; n], vec![self.inh.v_rest; n]);
         let (mut g_e, mut g_i, mut wait) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
+        let (mut waiting, mut driven, mut inhibited) = (vec![true; tiles], false, false);
+        let threshold: Vec<f32> = self.theta.iter().map(|x| self.exc.v_threshold + x).collect();
         let (mut inh_g_e, mut inh_wait) = (vec![0.0; n], vec![0.0; n]);
         let (mut awake, mut own, mut fired) = (vec![true; tiles], vec![0; tiles], vec![0; tiles]);
         let (mut spikes, mut inhibitory) = (Vec::new(), 0);
@@ -104,10 +106,15 @@ impl Network {
                     g_e: &mut g_e,
                     g_i: &mut g_i,
                     wait: &mut wait,
-                    theta: &self.theta,
+                    waiting: &mut waiting,
+                    driven,
+                    inhibited,
+                    threshold: &threshold,
                     fired: &mut fired,
                 },
             );
+            driven |= !inputs.is_empty();
+            inhibited |= count > 0;
             for j in (0..n).filter(|j| fired[j / LANES] >> (j % LANES) & 1 == 1) {
                 spikes.push((t, j));
                 inh_g_e[j] += 10.4;

@@ -18,11 +18,11 @@ from spikesim.errors import InputError
 f32 = np.float32
 Floats = NDArray[np.float32]
 
-PHI_BOUND = f32(0.25)
+PHI_SHORT, PHI_BOUND = f32(1 / 32), f32(0.25)
 PHI_DOUBLINGS = 24
 PHI = [f32(1), f32(-1 / 2), f32(1 / 6), f32(-1 / 24), f32(1 / 120), f32(-1 / 720)]
-NOTHING = f32(2.0**-40)
-FLUSH_EVERY = 64
+NOTHING = f32(2.0**-20)
+FLUSH_EVERY = 16
 LEAST_TRACE = 2.0**-24
 
 
@@ -86,12 +86,17 @@ def phi(z: Floats) -> Floats:
         large = s > PHI_BOUND
         s = np.where(large, s * f32(0.5), s)
         halved.append(large)
-    p = np.full_like(s, PHI[5])
-    for k in range(4, -1, -1):
-        p = p * s + PHI[k]
+    p = np.where(s > PHI_SHORT, _terms(s, 6), _terms(s, 4))
     for large in reversed(halved):
         doubled = p * (f32(1) - (s * f32(0.5)) * p)
         p, s = np.where(large, doubled, p), np.where(large, s * f32(2), s)
+    return p
+
+
+def _terms(z: Floats, n: int) -> Floats:
+    p = np.full_like(z, PHI[n - 1])
+    for k in range(n - 2, -1, -1):
+        p = p * z + PHI[k]
     return p
 
 

@@ -8,7 +8,9 @@ use super::simd_neon::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd_x86::{Avx2, Avx512};
 
-/// Below this argument φ is its polynomial, above it is reached by doubling.
+/// Up to this argument φ is its first four terms.
+pub const PHI_SHORT: f32 = 0.03125;
+/// Up to this argument φ is six terms, above it is reached by doubling.
 pub const PHI_BOUND: f32 = 0.25;
 /// Doublings at most; arguments stay below `PHI_BOUND · 2^PHI_DOUBLINGS`.
 pub const PHI_DOUBLINGS: usize = 24;
@@ -58,8 +60,14 @@ pub struct ExcitatoryTask<'a> {
     pub g_i: &'a mut [f32],
     /// Steps left of the refractory time.
     pub wait: &'a mut [f32],
-    /// Adaptive part of the threshold; infinite in padding.
-    pub theta: &'a [f32],
+    /// Vectors of `wait` that are not all 0.
+    pub waiting: &'a mut [bool],
+    /// Whether some g_e is not 0.
+    pub driven: bool,
+    /// Whether some g_i is not 0.
+    pub inhibited: bool,
+    /// Thresholds with their adaptive part; infinite in padding.
+    pub threshold: &'a [f32],
     /// Out: who fires, a bit a lane.
     pub fired: &'a mut [u16],
 }
@@ -85,8 +93,8 @@ impl ExcitatoryTask<'_> {
         let n = self.v.len();
         assert!(n.is_multiple_of(LANES) && n > 0, "neurons in whole vectors");
         assert!(self.g_e.len() == n && self.g_i.len() == n && self.wait.len() == n);
-        assert!(self.theta.len() == n && self.own.len() == n / LANES);
-        assert!(self.fired.len() == n / LANES);
+        assert!(self.threshold.len() == n && self.own.len() == n / LANES);
+        assert!(self.fired.len() == n / LANES && self.waiting.len() == n / LANES);
         let rows = self.weights.len() / n;
         assert!(self.inputs.iter().all(|&i| (i as usize) < rows), "an input has its row");
     }
@@ -101,20 +109,32 @@ impl InhibitoryTask<'_> {
     }
 }
 
-/// The polynomial of φ.
+/// `N` terms of φ.
+///
+/// # Safety
+/// As [`Simd`].
+#[inline(always)]
+unsafe fn terms<S: Simd, const N: usize>(z: S::V) -> S::V {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let mut p = S::splat(PHI[N - 1]);
+        let mut k = N - 1;
+        while k > 0 {
+            k -= 1;
+            p = S::add(S::mul(p, z), S::splat(PHI[k]));
+        }
+        p
+    }
+}
+
+/// φ up to `PHI_BOUND`.
 ///
 /// # Safety
 /// As [`Simd`].
 #[inline(always)]
 unsafe fn phi_small<S: Simd>(z: S::V) -> S::V {
     // SAFETY: the caller's contract.
-    unsafe {
-        let mut p = S::splat(PHI[5]);
-        for k in (0..5).rev() {
-            p = S::add(S::mul(p, z), S::splat(PHI[k]));
-        }
-        p
-    }
+    unsafe { S::select(S::gt(z, S::splat(PHI_SHORT)), terms::<S, 6>(z), terms::<S, 4>(z)) }
 }
 
 /// φ(2z) = φ(z) · (1 − z/2 · φ(z)), from the lane's argument halved until it is small.
@@ -155,65 +175,114 @@ unsafe fn phi_large<S: Simd>(z: S::V) -> S::V {
 unsafe fn phi<S: Simd>(z: S::V) -> S::V {
     // SAFETY: the caller's contract.
     unsafe {
-        if S::bits(S::gt(z, S::splat(PHI_BOUND))) == 0 {
-            phi_small::<S>(z)
+        if S::bits(S::gt(z, S::splat(PHI_SHORT))) == 0 {
+            terms::<S, 4>(z)
         } else {
             phi_large::<S>(z)
         }
     }
 }
 
+/// One step, with what is known to be 0 left out, which changes no bit: `DRIVEN` where some g_e
+/// is not or input arrives, `INHIBITED` where some g_i is not or inhibition arrives.
+///
 /// # Safety
 /// As [`Simd`]; the task was checked.
 #[inline(always)]
-unsafe fn excitatory<S: Simd>(task: &mut ExcitatoryTask<'_>) {
+unsafe fn step<S: Simd, const DRIVEN: bool, const INHIBITED: bool>(
+    task: &mut ExcitatoryTask<'_>,
+) -> u32 {
     let m = task.membrane;
     let n = task.v.len();
     let all = task.w_inh * task.inhibitory as f32;
     let others = task.w_inh * task.inhibitory.saturating_sub(1) as f32;
     let weights = task.weights.as_ptr();
+    let mut any = 0;
     // SAFETY: every array has n lanes, every input a row of n weights, as `check` compared.
     unsafe {
         let (zero, one) = (S::splat(0.0), S::splat(1.0));
         let (h, rest, reset) = (S::splat(m.h), S::splat(m.v_rest), S::splat(m.v_reset));
-        let (threshold, e_inh) = (S::splat(m.v_threshold), S::splat(m.e_inh));
+        let e_inh = S::splat(m.e_inh);
         let (keep_e, keep_i) = (S::splat(m.keep_e), S::splat(m.keep_i));
-        let refractory = S::splat(m.refractory);
+        let resting = S::mul(h, phi::<S>(h));
         for tile in 0..n / LANES {
             let at = tile * LANES;
-            let v = S::load(task.v.as_ptr().add(at));
-            let g_e = S::load(task.g_e.as_ptr().add(at));
-            let g_i = S::load(task.g_i.as_ptr().add(at));
-            let g = S::add(S::add(one, g_e), g_i);
-            let drive = S::sub(S::add(rest, S::mul(g_i, e_inh)), S::mul(g, v));
-            let moved = S::add(v, S::mul(S::mul(h, phi::<S>(S::mul(h, g))), drive));
-            let wait = S::max(S::sub(S::load(task.wait.as_ptr().add(at)), one), zero);
-            let free = S::ge(zero, wait);
-            let v = S::select(free, moved, v);
-            let level = S::add(threshold, S::load(task.theta.as_ptr().add(at)));
-            let fired = S::and(free, S::gt(v, level));
-            task.fired[tile] = S::bits(fired) as u16;
-            S::store(task.v.as_mut_ptr().add(at), S::select(fired, reset, v));
-            S::store(task.wait.as_mut_ptr().add(at), S::select(fired, refractory, wait));
-
-            let mut sum = zero;
-            for &i in task.inputs {
-                sum = S::add(sum, S::load(weights.add(i as usize * n + at)));
+            let before = S::load(task.v.as_ptr().add(at));
+            let (mut g, mut target, mut gain) = (one, rest, resting);
+            if DRIVEN {
+                let g_e = S::load(task.g_e.as_ptr().add(at));
+                g = S::add(g, g_e);
+                let mut sum = zero;
+                for &i in task.inputs {
+                    sum = S::add(sum, S::load(weights.add(i as usize * n + at)));
+                }
+                S::store(task.g_e.as_mut_ptr().add(at), S::add(S::mul(g_e, keep_e), sum));
             }
-            let g_e = S::add(S::mul(g_e, keep_e), sum);
-            S::store(task.g_e.as_mut_ptr().add(at), g_e);
-            let kept = S::mul(g_i, keep_i);
-            S::store(task.g_i.as_mut_ptr().add(at), S::add(kept, S::splat(all)));
-            let mut own = task.own[tile];
-            if own != 0 {
-                let mut lanes = [0.0; LANES];
-                S::store(lanes.as_mut_ptr(), S::add(kept, S::splat(others)));
-                while own != 0 {
-                    let lane = own.trailing_zeros() as usize;
-                    task.g_i[at + lane] = lanes[lane];
-                    own &= own - 1;
+            if INHIBITED {
+                let g_i = S::load(task.g_i.as_ptr().add(at));
+                g = S::add(g, g_i);
+                target = S::add(rest, S::mul(g_i, e_inh));
+                let kept = S::mul(g_i, keep_i);
+                S::store(task.g_i.as_mut_ptr().add(at), S::add(kept, S::splat(all)));
+                let own = task.own[tile];
+                if own != 0 {
+                    let mut lanes = [0.0; LANES];
+                    S::store(lanes.as_mut_ptr(), S::add(kept, S::splat(others)));
+                    for (k, &lane) in lanes.iter().enumerate().filter(|(k, _)| own >> k & 1 == 1) {
+                        task.g_i[at + k] = lane;
+                    }
                 }
             }
+            if DRIVEN || INHIBITED {
+                gain = S::mul(h, phi::<S>(S::mul(h, g)));
+            }
+            let drive = S::sub(target, S::mul(g, before));
+            let mut v = S::add(before, S::mul(gain, drive));
+            let threshold = S::load(task.threshold.as_ptr().add(at));
+            let bits = if task.waiting[tile] {
+                let wait = S::max(S::sub(S::load(task.wait.as_ptr().add(at)), one), zero);
+                let free = S::ge(zero, wait);
+                v = S::select(free, v, before);
+                let fired = S::and(free, S::gt(v, threshold));
+                v = S::select(fired, reset, v);
+                let wait = S::select(fired, S::splat(m.refractory), wait);
+                S::store(task.wait.as_mut_ptr().add(at), wait);
+                task.waiting[tile] = S::bits(S::gt(wait, zero)) != 0;
+                S::bits(fired)
+            } else {
+                let fired = S::gt(v, threshold);
+                let bits = S::bits(fired);
+                if bits != 0 {
+                    v = S::select(fired, reset, v);
+                    let wait = S::select(fired, S::splat(m.refractory), zero);
+                    S::store(task.wait.as_mut_ptr().add(at), wait);
+                    task.waiting[tile] = true;
+                }
+                bits
+            };
+            S::store(task.v.as_mut_ptr().add(at), v);
+            task.fired[tile] = bits as u16;
+            any |= bits;
+        }
+    }
+    any
+}
+
+/// One step; not 0 if some neuron fires.
+///
+/// # Safety
+/// As [`Simd`]; the task was checked.
+#[inline(always)]
+unsafe fn excitatory<S: Simd>(task: &mut ExcitatoryTask<'_>) -> u32 {
+    let driven = task.driven || !task.inputs.is_empty();
+    let inhibited = task.inhibited || task.inhibitory > 0;
+    // SAFETY: handed on.
+    unsafe {
+        match (driven, inhibited) {
+            (false, false) => step::<S, false, false>(task),
+            (true, false) => step::<S, true, false>(task),
+            (false, true) => step::<S, false, true>(task),
+            (true, true) => step::<S, true, true>(task),
         }
     }
 }
@@ -318,7 +387,7 @@ for_level!(
     excitatory_neon,
     excitatory,
     ExcitatoryTask<'_>,
-    ()
+    u32
 );
 for_level!(
     step_inhibitory,

@@ -1,6 +1,6 @@
 //! The naive twin of [`super::conductance`]: one neuron at a time, in the order of S12.c.
 
-use super::conductance::{Membrane, PHI, PHI_BOUND, PHI_DOUBLINGS};
+use super::conductance::{Membrane, PHI, PHI_BOUND, PHI_DOUBLINGS, PHI_SHORT};
 
 /// φ(z) = (1 − e^−z) / z as S12.c2 defines it.
 pub fn phi(z: f32) -> f32 {
@@ -9,8 +9,9 @@ pub fn phi(z: f32) -> f32 {
         s *= 0.5;
         n += 1;
     }
-    let mut p = PHI[5];
-    for k in (0..5).rev() {
+    let last = if s > PHI_SHORT { 5 } else { 3 };
+    let mut p = PHI[last];
+    for k in (0..last).rev() {
         p = p * s + PHI[k];
     }
     for _ in 0..n {

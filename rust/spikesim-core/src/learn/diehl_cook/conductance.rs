@@ -17,9 +17,9 @@ use crate::kernels::simd::LANES;
 use crate::{Error, Result};
 
 /// Conductances below this become 0 …
-const NOTHING: f32 = 1.0 / (1u64 << 40) as f32;
+const NOTHING: f32 = 1.0 / (1u64 << 20) as f32;
 /// … before each step whose number is a multiple of this.
-const FLUSH_EVERY: u64 = 64;
+const FLUSH_EVERY: u64 = 16;
 
 /// Input spikes of some steps: those of step `t` are `indices[offsets[t]..offsets[t + 1]]`,
 /// ascending.
@@ -86,6 +86,10 @@ pub struct State {
     inh_g_e: Aligned,
     inh_wait: Aligned,
     awake: Vec<bool>,
+    waiting: Vec<bool>,
+    /// Whether some g_e, some g_i may be other than 0.
+    driven: bool,
+    inhibited: bool,
     fired: Vec<u16>,
     inh_fired: Vec<u16>,
 }
@@ -106,6 +110,9 @@ impl State {
             inh_g_e: rest(0.0),
             inh_wait: rest(0.0),
             awake: vec![true; lanes / LANES],
+            waiting: vec![true; lanes / LANES],
+            driven: true,
+            inhibited: true,
             fired: vec![0; lanes / LANES],
             inh_fired: vec![0; lanes / LANES],
         }
@@ -117,12 +124,20 @@ impl State {
     }
 
     fn flush(&mut self) {
-        for g in [&mut self.g_e, &mut self.g_i, &mut self.inh_g_e] {
-            for x in g.iter_mut() {
-                *x = if *x < NOTHING { 0.0 } else { *x };
-            }
-        }
+        self.driven = self.driven && flush(&mut self.g_e);
+        self.inhibited = self.inhibited && flush(&mut self.g_i);
+        flush(&mut self.inh_g_e);
     }
+}
+
+/// Make what is next to nothing 0; whether something is left.
+fn flush(g: &mut [f32]) -> bool {
+    let mut sum = 0.0;
+    for x in g.iter_mut() {
+        *x = if *x < NOTHING { 0.0 } else { *x };
+        sum = if *x > sum { *x } else { sum };
+    }
+    sum > 0.0
 }
 
 /// The network: constants, weights and thresholds, and where it is.
@@ -133,7 +148,9 @@ pub struct Conductance {
     n: usize,
     n_inputs: usize,
     weights: Aligned,
-    theta: Aligned,
+    theta: Vec<f32>,
+    /// `v_threshold + theta`, infinite in padding.
+    threshold: Aligned,
     state: State,
     plasticity: Plasticity,
     step: u64,
@@ -168,9 +185,11 @@ impl Conductance {
         for (row, from) in rows.chunks_exact_mut(lanes).zip(weights.chunks_exact(n)) {
             row[..n].copy_from_slice(from);
         }
-        let mut padded = Aligned::zeros(lanes);
-        padded.fill(f32::INFINITY);
-        padded[..n].copy_from_slice(theta);
+        let mut threshold = Aligned::zeros(lanes);
+        threshold.fill(f32::INFINITY);
+        for (at, theta) in threshold.iter_mut().zip(theta) {
+            *at = constants.exc.v_threshold + theta;
+        }
         Ok(Self {
             state: State::new(&constants, lanes),
             plasticity: Plasticity::new(params, n_inputs, n),
@@ -179,7 +198,8 @@ impl Conductance {
             n,
             n_inputs,
             weights: rows,
-            theta: padded,
+            theta: theta.to_vec(),
+            threshold,
             step: 0,
         })
     }
@@ -196,13 +216,13 @@ impl Conductance {
 
     /// `(n_inputs, n)` in C order.
     pub fn weights(&self) -> Vec<f32> {
-        let lanes = self.theta.len();
+        let lanes = self.threshold.len();
         self.weights.chunks_exact(lanes).flat_map(|row| row[..self.n].to_vec()).collect()
     }
 
     /// The adaptive part of each threshold, mV.
     pub fn theta(&self) -> Vec<f32> {
-        self.theta[..self.n].to_vec()
+        self.theta.clone()
     }
 
     /// The steps so far, which is the clock of the traces.
@@ -228,7 +248,7 @@ impl Conductance {
         if last.0.iter().chain(last.1).any(|&t| t >= step as i64) {
             return Err(Error::input("state", "a last spike is not before its step".to_string()));
         }
-        let mut fresh = State::new(&self.constants, self.theta.len());
+        let mut fresh = State::new(&self.constants, self.threshold.len());
         let n = self.n;
         for (k, a) in [
             &mut fresh.v,
@@ -253,7 +273,7 @@ impl Conductance {
     /// Scale each neuron's weights to their sum (S12.c8). Only columns that changed since the
     /// last call are touched, the others have that sum already; `all` touches every one.
     pub fn normalize(&mut self, all: bool) {
-        self.plasticity.normalize(&mut self.weights, self.theta.len(), all);
+        self.plasticity.normalize(&mut self.weights, self.threshold.len(), all);
     }
 
     /// Go on for the steps of `spikes`. With `learn`, weights and thresholds change, and theta
@@ -262,11 +282,11 @@ impl Conductance {
         let mut activity = Activity { counts: vec![0; self.n], ..Activity::default() };
         for t in 0..spikes.steps() {
             let inputs = spikes.at(t);
-            let inhibitory = advance(
+            let (inhibitory, any) = advance(
                 &self.constants,
                 self.level,
                 &self.weights,
-                &self.theta,
+                &self.threshold,
                 &mut self.state,
                 self.step,
                 inputs,
@@ -274,11 +294,11 @@ impl Conductance {
             activity.inputs += inputs.len() as u64;
             activity.inhibitory += u64::from(inhibitory);
             if learn {
-                let lanes = self.theta.len();
+                let lanes = self.threshold.len();
                 let changed = self.plasticity.depress(&mut self.weights, lanes, inputs, self.step);
                 activity.updates += changed;
             }
-            for tile in 0..self.state.fired.len() {
+            for tile in 0..if any { self.state.fired.len() } else { 0 } {
                 let mut bits = self.state.fired[tile];
                 while bits != 0 {
                     let j = tile * LANES + bits.trailing_zeros() as usize;
@@ -289,7 +309,8 @@ impl Conductance {
                     }
                     if learn {
                         self.theta[j] += self.constants.theta_plus;
-                        let lanes = self.theta.len();
+                        self.threshold[j] = self.constants.exc.v_threshold + self.theta[j];
+                        let lanes = self.threshold.len();
                         let (w, step) = (&mut self.weights, self.step);
                         activity.updates += self.plasticity.potentiate(w, lanes, j, step);
                     }
@@ -299,8 +320,9 @@ impl Conductance {
         }
         if learn {
             let keep = self.constants.theta_keep(spikes.steps());
-            for theta in self.theta[..self.n].iter_mut() {
+            for (theta, threshold) in self.theta.iter_mut().zip(self.threshold.iter_mut()) {
                 *theta *= keep;
+                *threshold = self.constants.exc.v_threshold + *theta;
             }
         }
         activity
@@ -310,15 +332,15 @@ impl Conductance {
     /// The network itself stays where it is, so samples may be asked in any order and by several
     /// threads.
     pub fn respond(&self, spikes: &Spikes<'_>) -> Activity {
-        let mut state = State::new(&self.constants, self.theta.len());
+        let mut state = State::new(&self.constants, self.threshold.len());
         let mut activity = Activity { counts: vec![0; self.n], ..Activity::default() };
         for t in 0..spikes.steps() {
             let (c, inputs) = (&self.constants, spikes.at(t));
-            let (w, theta, at) = (&self.weights, &self.theta, t as u64);
-            let inhibitory = advance(c, self.level, w, theta, &mut state, at, inputs);
+            let (w, theta, at) = (&self.weights, &self.threshold, t as u64);
+            let (inhibitory, any) = advance(c, self.level, w, theta, &mut state, at, inputs);
             activity.inputs += inputs.len() as u64;
             activity.inhibitory += u64::from(inhibitory);
-            for tile in 0..state.fired.len() {
+            for tile in 0..if any { state.fired.len() } else { 0 } {
                 let mut bits = state.fired[tile];
                 while bits != 0 {
                     activity.counts[tile * LANES + bits.trailing_zeros() as usize] += 1;
@@ -330,16 +352,17 @@ impl Conductance {
     }
 }
 
-/// One step of both populations (S12.c3 to S12.c5); the number of inhibitory spikes.
+/// One step of both populations (S12.c3 to S12.c5): the number of inhibitory spikes, and whether
+/// there are excitatory ones.
 fn advance(
     c: &Constants,
     level: Level,
     weights: &[f32],
-    theta: &[f32],
+    threshold: &[f32],
     state: &mut State,
     step: u64,
     inputs: &[u32],
-) -> u32 {
+) -> (u32, bool) {
     if step.is_multiple_of(FLUSH_EVERY) {
         state.flush();
     }
@@ -354,7 +377,7 @@ fn advance(
             fired: &mut state.inh_fired,
         },
     );
-    step_excitatory(
+    let any = step_excitatory(
         level,
         &mut ExcitatoryTask {
             membrane: &c.exc,
@@ -367,10 +390,18 @@ fn advance(
             g_e: &mut state.g_e,
             g_i: &mut state.g_i,
             wait: &mut state.wait,
-            theta,
+            waiting: &mut state.waiting,
+            driven: state.driven,
+            inhibited: state.inhibited,
+            threshold,
             fired: &mut state.fired,
         },
     );
+    state.driven |= !inputs.is_empty();
+    state.inhibited |= inhibitory > 0;
+    if any == 0 {
+        return (inhibitory, false);
+    }
     for (tile, &bits) in state.fired.iter().enumerate() {
         let mut bits = bits;
         while bits != 0 {
@@ -380,5 +411,5 @@ fn advance(
             state.awake[tile] = true;
         }
     }
-    inhibitory
+    (inhibitory, true)
 }
