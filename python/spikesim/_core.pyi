@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Conductance",
+    "ConductanceModel",
+    "DiehlCook",
     "Graph",
     "Simulator",
     "__version__",
     "_panic",
     "available_threads",
     "levels",
+    "load_arrays",
+    "poisson_rasters",
+    "save_arrays",
 ]
 
 __version__: str
@@ -131,3 +136,82 @@ class Conductance:
         neurons: NDArray[np.int64],
         step: int,
     ) -> None: ...
+
+def save_arrays(
+    path: str | PathLike[str],
+    texts: dict[str, str],
+    entries: list[tuple[str, str, list[int], bytes]],
+) -> None: ...
+def load_arrays(
+    path: str | PathLike[str],
+) -> tuple[dict[str, str], list[tuple[str, str, list[int], bytes]]]: ...
+
+@final
+class DiehlCook:
+    """Diehl and Cook's network; what it has learned."""
+
+    def __new__(cls, config: str, level: str | None = None) -> DiehlCook: ...
+    @property
+    def level(self) -> str: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]: ...
+    def weights(self) -> NDArray[np.float32]: ...
+    def theta(self) -> NDArray[np.float32]: ...
+    def restore(
+        self,
+        weights: NDArray[np.float32],
+        theta: NDArray[np.float32],
+        seen: int,
+        counts: tuple[int, ...],
+    ) -> None: ...
+    def train(
+        self, x: NDArray[Any], factors: NDArray[np.float32], batch: bool, threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+    def respond(
+        self, x: NDArray[Any], threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+
+def poisson_rasters(
+    chances: NDArray[np.float32],
+    steps: int,
+    seed: int,
+    first: int | None = None,
+    level: str | None = None,
+) -> NDArray[np.uint8]: ...
+
+@final
+class ConductanceModel:
+    """Diehl and Cook's network with conductances as `DiehlCook` is: it draws its own spikes."""
+
+    def __new__(cls, config: str, level: str | None = None) -> ConductanceModel: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]: ...
+    def weights(self) -> NDArray[np.float32]: ...
+    def theta(self) -> NDArray[np.float32]: ...
+    def state(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], int]: ...
+    def restore(
+        self,
+        weights: NDArray[np.float32],
+        theta: NDArray[np.float32],
+        seen: int,
+        counts: tuple[int, ...],
+    ) -> None: ...
+    def restore_state(
+        self,
+        state: NDArray[np.float32],
+        inputs: NDArray[np.int64],
+        neurons: NDArray[np.int64],
+        step: int,
+    ) -> None: ...
+    def train(
+        self, x: NDArray[Any], factors: NDArray[np.float32], batch: bool, threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+    def respond(
+        self, x: NDArray[Any], threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...

@@ -10,14 +10,20 @@ import importlib
 from typing import Any
 
 # name -> module that has it
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    "DiehlCook": "spikesim.learn.diehl_cook",
+    "poisson_spikes": "spikesim.learn.poisson",
+    "reference": "spikesim.learn.reference",
+    "theta_defaults": "spikesim.learn._settings",
+}
 
-__all__: list[str] = []
+__all__ = ["DiehlCook", "poisson_spikes", "reference", "theta_defaults"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+        module = importlib.import_module(_LAZY[name])
+        return module if _LAZY[name] == f"{__name__}.{name}" else getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -55,6 +55,14 @@ pub enum Error {
         /// What is, what should be, what to do.
         problem: String,
     },
+    /// Learning that left the finite numbers, or what its rules can hold together.
+    #[error("{place}: {problem}")]
+    Divergence {
+        /// The model.
+        place: String,
+        /// What is, what should be, what to do.
+        problem: String,
+    },
     /// The operating system's own answer.
     #[error("{}: {source}", path.display())]
     Io {
@@ -101,6 +109,11 @@ impl Error {
     /// A [`Error::Input`] at `place`.
     pub fn input(place: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Input { place: place.into(), problem: problem.into() }
+    }
+
+    /// A [`Error::Divergence`] at `place`.
+    pub fn divergence(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Divergence { place: place.into(), problem: problem.into() }
     }
 
     /// A [`Error::Unsupported`] at `place`; `advice` says what to do instead and may be empty.

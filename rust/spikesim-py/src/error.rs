@@ -14,6 +14,7 @@ pub fn to_py(py: Python<'_>, error: Error) -> PyErr {
         Error::Unsupported { .. } => "UnsupportedError",
         Error::Format { .. } => "FormatError",
         Error::Input { .. } => "InputError",
+        Error::Divergence { .. } => "DivergenceError",
         Error::Io { path, source } => {
             // With an errno, OSError itself picks the subclass (FileNotFoundError, …).
             let path = path.display().to_string();

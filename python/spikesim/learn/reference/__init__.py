@@ -1,1 +1,3 @@
-"""Plain NumPy twins of every model and rule of `spikesim.learn`: the meaning of the engine."""
+"""Plain NumPy twins of the models: the meaning of what the Rust core computes, never optimised."""
+
+from __future__ import annotations

@@ -59,6 +59,7 @@ class ConductanceParams:
     eta_post: float = 1e-2
     w_max: float = 1.0
     norm: float = 78.0
+    theta_init: float = 20.0
 
     @staticmethod
     def of(params: Mapping[str, float]) -> ConductanceParams:

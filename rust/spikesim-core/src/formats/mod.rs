@@ -2,6 +2,7 @@
 //!
 //! What a file is, its first bytes decide; where they say nothing, its extension.
 
+pub mod arrays;
 mod atomic;
 pub mod bundle;
 mod bundle_header;

@@ -141,7 +141,7 @@ unsafe fn phi_small<S: Simd>(z: S::V) -> S::V {
 ///
 /// # Safety
 /// As [`Simd`].
-#[inline(never)]
+#[inline(always)]
 unsafe fn phi_large<S: Simd>(z: S::V) -> S::V {
     // SAFETY: the caller's contract.
     unsafe {
@@ -177,6 +177,8 @@ unsafe fn phi<S: Simd>(z: S::V) -> S::V {
     unsafe {
         if S::bits(S::gt(z, S::splat(PHI_SHORT))) == 0 {
             terms::<S, 4>(z)
+        } else if S::bits(S::gt(z, S::splat(PHI_BOUND))) == 0 {
+            phi_small::<S>(z)
         } else {
             phi_large::<S>(z)
         }

@@ -15,11 +15,15 @@ pub mod fanout;
 pub mod gated;
 pub mod level;
 pub mod listops;
+pub mod membranes;
 pub mod neuron;
 pub mod oracle;
 pub mod oracle_conductance;
 pub mod param;
 pub mod philox;
+pub mod poisson;
+#[cfg(target_arch = "x86_64")]
+mod poisson_x86;
 pub mod scatter;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]

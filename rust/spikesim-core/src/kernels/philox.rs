@@ -3,8 +3,8 @@
 //! of the work changes one of them.
 
 /// Constants of the paper: two multipliers and the two steps of the key (golden ratio, √3 − 1).
-const M: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const W: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+pub(super) const M: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+pub(super) const W: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 
 /// Four random words of a counter and a key.
 #[inline(always)]

@@ -1,11 +1,18 @@
 //! The boundary of `spikesim.learn`: a file for each model.
 
+mod checkpoint;
 mod conductance;
+mod conductance_model;
+mod diehl_cook;
 
 use pyo3::prelude::*;
 
 /// Add what this module has to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<diehl_cook::DiehlCook>()?;
+    module.add_function(wrap_pyfunction!(diehl_cook::poisson_rasters, module)?)?;
+    module.add_function(wrap_pyfunction!(checkpoint::save_arrays, module)?)?;
+    module.add_function(wrap_pyfunction!(checkpoint::load_arrays, module)?)?;
     module.add_class::<conductance::Conductance>()?;
-    Ok(())
+    module.add_class::<conductance_model::ConductanceModel>()
 }

@@ -270,6 +270,23 @@ impl Conductance {
         Ok(())
     }
 
+    /// As [`Self::restore`], where every column has its sum.
+    pub(super) fn restore_settled(
+        &mut self,
+        state: &[f32],
+        last: (&[i64], &[i64]),
+        step: u64,
+    ) -> Result<()> {
+        self.restore(state, last, step)?;
+        self.plasticity.settled();
+        Ok(())
+    }
+
+    /// Learn at rates scaled by `factor` from here on.
+    pub(super) fn scale_rates(&mut self, factor: f32) {
+        self.plasticity.scale_rates(factor);
+    }
+
     /// Scale each neuron's weights to their sum (S12.c8). Only columns that changed since the
     /// last call are touched, the others have that sum already; `all` touches every one.
     pub fn normalize(&mut self, all: bool) {
@@ -343,8 +360,10 @@ impl Conductance {
             for tile in 0..if any { state.fired.len() } else { 0 } {
                 let mut bits = state.fired[tile];
                 while bits != 0 {
-                    activity.counts[tile * LANES + bits.trailing_zeros() as usize] += 1;
+                    let j = tile * LANES + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
+                    activity.counts[j] += 1;
+                    activity.spikes.push((t as u32, j as u32));
                 }
             }
         }

@@ -87,6 +87,8 @@ params! {
     w_max = 1.0;
     /// Sum of a neuron's weights after normalisation.
     norm = 78.0;
+    /// Theta at the beginning, mV.
+    theta_init = 20.0;
 }
 
 /// What the steps work with.

@@ -65,6 +65,8 @@ pub(super) struct Plasticity {
     pre: Vec<f32>,
     post: Vec<f32>,
     post_slow: Vec<f32>,
+    /// Rates of depression and potentiation: at first, and now.
+    rates: (f32, f32),
     eta_pre: f32,
     eta_post: f32,
     w_max: f32,
@@ -82,6 +84,7 @@ impl Plasticity {
         let post = params.trace(params.tau_post);
         let post_slow = params.trace(params.tau_post_slow);
         Self {
+            rates: (params.eta_pre as f32, params.eta_post as f32),
             eta_pre: params.eta_pre as f32,
             eta_post: params.eta_post as f32,
             w_max: params.w_max as f32,
@@ -104,6 +107,14 @@ impl Plasticity {
         self.inputs.restore(inputs, step);
         self.neurons.restore(neurons, step);
         self.changed.fill(true);
+    }
+
+    pub(super) fn settled(&mut self) {
+        self.changed.fill(false);
+    }
+
+    pub(super) fn scale_rates(&mut self, factor: f32) {
+        (self.eta_pre, self.eta_post) = (factor * self.rates.0, factor * self.rates.1);
     }
 
     fn bounded(&self, w: f32) -> f32 {
