@@ -11,6 +11,7 @@ import typer
 from spikesim.cli.convert import convert
 from spikesim.cli.demo import demo
 from spikesim.cli.info import info
+from spikesim.cli.learn import learn
 from spikesim.cli.run import run as run_verb
 from spikesim.cli.train import train
 from spikesim.cli.version import version
@@ -30,6 +31,7 @@ app.command()(info)
 app.command(name="run")(run_verb)
 app.command()(convert)
 app.command()(train)
+app.command()(learn)
 
 
 def _version(asked: bool) -> None:

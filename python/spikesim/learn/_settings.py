@@ -124,16 +124,15 @@ def check(model: DiehlCook) -> None:
     for name in ("dt", "tc_v", "tc_pre", "tc_post", "v_threshold", "w_max"):
         _number(model, name, above=0.0)
     for name in (
-        *("max_rate", "refractory", "inhibition", "eta_pre", "eta_post", "rest"),
-        *("rate_step", "lr_end"),
+        *("max_rate", "refractory", "inhibition", "eta_pre", "eta_post", "rest", "rate_step"),
     ):
         _number(model, name, least=0.0)
     _number(model, "v_reset")
-    for name, free in (("theta_plus", "auto"), ("x_tar", None)):
+    for name, free in (("theta_plus", "auto"), ("lr_end", "auto"), ("x_tar", None)):
         if getattr(model, name) != free:
             _number(model, name, least=0.0)
-    for name in ("tc_theta", "norm", "x_max"):
-        if getattr(model, name) not in ("auto", None):
+    for name, words in (("tc_theta", ("auto",)), ("norm", ("auto",)), ("x_max", ())):
+        if getattr(model, name) not in (None, *words):
             _number(model, name, above=0.0)
     if model.n_steps > MAX_STEPS:
         _refuse("n_steps", model.n_steps, f"1 to {MAX_STEPS}")

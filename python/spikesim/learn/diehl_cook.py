@@ -65,7 +65,7 @@ class DiehlCook(Estimator):
         eta_pre: learning rate at inputs' spikes (depression).
         eta_post: learning rate at neurons' spikes (potentiation).
         lr_end: part of both rates that is left at the end of `fit`, which they reach linearly;
-            1 keeps them.
+            1 keeps them; "auto": 1 for one epoch, 0.1 for more.
         soft_bound: changes in proportion to what is left to the bounds.
         x_tar: None, or the trace at which a neuron's spike changes nothing: then inputs' spikes
             change no weights, and neurons' spikes change all.
@@ -124,7 +124,7 @@ class DiehlCook(Estimator):
         tc_post: float = 20.0,
         eta_pre: float = 1e-4,
         eta_post: float = 1e-2,
-        lr_end: float = 0.1,
+        lr_end: float | Literal["auto"] = "auto",
         soft_bound: bool = False,
         x_tar: float | None = None,
         w_max: float = 1.0,
@@ -388,7 +388,8 @@ class DiehlCook(Estimator):
         if total is None:
             return np.ones(n, np.float32)
         k = np.arange(first, first + n, dtype=np.float64)
-        return (1.0 - (1.0 - self.lr_end) * np.minimum(k / total, 1.0)).astype(np.float32)
+        lr_end = (1.0 if self.epochs == 1 else 0.1) if self.lr_end == "auto" else self.lr_end
+        return (1.0 - (1.0 - lr_end) * np.minimum(k / total, 1.0)).astype(np.float32)
 
     def _respond(self, part: Pieces, n: int | None = None, progress: Progress = False) -> Answers:
         engine, threads = self._fitted(), self._threads()
