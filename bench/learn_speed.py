@@ -34,8 +34,8 @@ STIMULUS, REST = 700, 300
 def images(n: int) -> tuple[np.ndarray, str]:
     """Intensities (n, 784) in [0, 1], and where they are from."""
     try:
-        data = ss.data.load("mnist", split="train", limit=n)
-        return np.asarray(data.x, np.float32).reshape(n, -1) / 255, "MNIST, first of training"
+        data = ss.data.load("mnist", split="train")
+        return np.asarray(data.x[:n], np.float32).reshape(n, -1) / 255, "MNIST, first of training"
     except Exception as error:
         rng = np.random.default_rng(0)
         x = np.where(rng.random((n, 784)) < 0.19, rng.random((n, 784)), 0)
@@ -279,6 +279,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=("training", "answering", "brian2", "cost"))
     parser.add_argument("--neurons", nargs="+", type=int, default=[400, 1600])
     parser.add_argument("--brian2-neurons", nargs="+", type=int, default=[400])
+    parser.add_argument("--brian2-modes", nargs="+", help='such as "brian2 c++"; all by default')
     parser.add_argument("--rates", nargs="+", type=float, default=[63.75, 127.5], help="Hz")
     parser.add_argument("--samples", type=int, default=20)
     parser.add_argument("--brian2-samples", type=int, default=4)
@@ -329,6 +330,8 @@ def _part(part: str, args: argparse.Namespace, folder: Path, versions: dict) -> 
             ("brian2 c++", ("--serve", "standalone")),
             ("brian2 c++ float32", ("--serve", "standalone", "--float32")),
         ):
+            if args.brian2_modes and name not in args.brian2_modes:
+                continue
             wanted[name] = (args.brian2, script, flags)
     else:
         wanted["bindsnet"] = (args.bindsnet, "bindsnet_worker.py", (str(threads),))

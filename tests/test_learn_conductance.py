@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from conductance_nets import draw, packed
 from rules import rule
 from spikesim import _core
-from spikesim.errors import InputError
+from spikesim.errors import InputError, UnsupportedError
+from spikesim.learn import DiehlCook, poisson_spikes
+from spikesim.learn._settings import configuration
 from spikesim.learn.reference import conductance as twin
 
 f32 = np.float32
@@ -188,6 +191,65 @@ def test_s12_c9_small_conductances_become_zero():
     assert 0 < net.exc.g_e[0] < 2**-20
     _, net = both([[1.0]], [1000.0], [[0], *[[]] * 32], learn=False)
     assert net.exc.g_e[0] == 0
+
+
+def model(**params):
+    """A small one whose neurons fire."""
+    few = {"n_inputs": 30, "n_neurons": 9, "n_steps": 120, "rest": 40.0, "dt": 0.5, "x_max": 1.0}
+    fast = {"max_rate": 300.0, "norm": 12.0, "min_spikes": 0, "threads": 1, "lr_end": 1.0}
+    return DiehlCook(model="conductance", **{**few, **fast, **params})
+
+
+@rule("S12.c10")
+def test_s12_c10_samples():
+    x = np.random.default_rng(4).random((5, 30)).astype(f32)
+    learner = model().partial_fit(x[:1])
+    engine = _core.ConductanceModel(json.dumps(configuration(model())))
+    plain = twin.Conductance(engine.weights(), engine.theta(), configuration(model())["params"])
+    assert np.allclose(plain.w.sum(0), 12, atol=1e-4) and set(plain.theta) == {20.0}
+    plain.changed[:] = False
+    rasters = poisson_spikes(x, 120, max_rate=300.0, dt=0.5)
+    total = 0
+    for k in range(5):
+        counts = plain.run([np.flatnonzero(s).tolist() for s in rasters[:, k]], True).counts
+        plain.run([[]] * 80, True)
+        plain.normalize()
+        total += counts.sum()
+        if k == 0:
+            assert learner.weights_.T.tobytes() == plain.w.tobytes()
+    learner.partial_fit(x[1:])
+    assert learner.weights_.T.tobytes() == plain.w.tobytes()
+    assert learner.theta_.tobytes() == plain.theta.tobytes()
+    assert total > 20
+    frozen = twin.Conductance(plain.w, plain.theta, configuration(model())["params"])
+    raster = poisson_spikes(x[:1], 120, max_rate=300.0, dt=0.5, first_sample=None)[:, 0]
+    answer = frozen.run([np.flatnonzero(s).tolist() for s in raster], False).counts
+    assert learner.transform(x)[0].tolist() == answer.tolist()
+    assert learner.transform(x[::-1])[-1].tolist() == answer.tolist()
+
+
+def test_a_sample_is_repeated_until_it_has_spikes():
+    x = np.full((1, 30), 0.05, f32)
+    once = model().partial_fit(x).counts_
+    more = model(min_spikes=10, max_repeats=8).partial_fit(x).counts_
+    assert once["presentations"] == 1 and 1 < more["presentations"] <= 9
+    assert more["input_spikes"] > 2 * once["input_spikes"]
+
+
+def test_a_file_goes_on_to_the_bit(tmp_path):
+    x = np.random.default_rng(5).random((6, 30)).astype(f32)
+    whole, half = model().partial_fit(x), model().partial_fit(x[:3])
+    half.save(tmp_path / "half.learn")
+    again = DiehlCook.load(tmp_path / "half.learn").partial_fit(x[3:])
+    assert again.weights_.tobytes() == whole.weights_.tobytes()
+    assert again.theta_.tobytes() == whole.theta_.tobytes()
+    assert again.counts_ == whole.counts_
+
+
+@pytest.mark.parametrize("params", [{"tc_v": 50.0}, {"batch_size": 2}, {"norm": None}])
+def test_parameters_of_the_other_models_are_refused(params):
+    with pytest.raises(UnsupportedError, match=next(iter(params))):
+        model(**params).partial_fit(np.zeros((1, 30), f32))
 
 
 def test_a_network_goes_on_from_its_state():

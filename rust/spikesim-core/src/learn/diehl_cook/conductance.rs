@@ -132,12 +132,13 @@ impl State {
 
 /// Make what is next to nothing 0; whether something is left.
 fn flush(g: &mut [f32]) -> bool {
-    let mut sum = 0.0;
+    let mut bits = 0;
     for x in g.iter_mut() {
-        *x = if *x < NOTHING { 0.0 } else { *x };
-        sum = if *x > sum { *x } else { sum };
+        let y = if *x < NOTHING { 0.0 } else { *x };
+        bits |= y.to_bits();
+        *x = y;
     }
-    sum > 0.0
+    bits != 0
 }
 
 /// The network: constants, weights and thresholds, and where it is.

@@ -50,6 +50,12 @@ struct Source {
 }
 
 impl Source {
+    fn spikes(&self, n_inputs: usize) -> Result<Spikes<'_>> {
+        // What is drawn may have room behind it.
+        let (rows, start) = self.trains.parts();
+        Spikes::new(start, &rows[..self.trains.len()], n_inputs)
+    }
+
     /// The spikes of an attempt; whether there may be another.
     fn fill(
         &mut self,
@@ -194,8 +200,7 @@ impl ConductanceModel {
             let mut who = Stream { key, purpose: TRAINING, attempt: 0, sample: sample_number };
             loop {
                 let more = self.source.fill((&self.cfg, self.level), sample, who);
-                let (rows, start) = self.source.trains.parts();
-                let spikes = Spikes::new(start, rows, self.cfg.inputs)?;
+                let spikes = self.source.spikes(self.cfg.inputs)?;
                 let seen = self.net.run(&spikes, true, true);
                 let rest = Spikes::new(&silence, &[], self.cfg.inputs)?;
                 let after = self.net.run(&rest, true, false);
@@ -222,8 +227,7 @@ impl ConductanceModel {
             let mut counts = Counts::default();
             loop {
                 let more = source.fill((&self.cfg, self.level), sample, who);
-                let (rows, start) = source.trains.parts();
-                let seen = self.net.respond(&Spikes::new(start, rows, self.cfg.inputs)?);
+                let seen = self.net.respond(&source.spikes(self.cfg.inputs)?);
                 counts.add(&self.cfg.counts(&seen, 1));
                 if !more || seen.spikes.len() >= self.cfg.min_spikes {
                     return Ok((counts, seen.spikes.iter().map(|&(_, j)| j).collect()));
