@@ -83,7 +83,7 @@ def test_a_file_of_samples(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     [
         (["learn", "nessler", "digits"], "MODEL 'nessler' is not supported"),
         (["learn", "diehl-cook", "nowhere"], "'nowhere' is not a data set"),
-        ([*FEW, "--model", "conductance"], '"conductance" is not supported'),
+        ([*FEW, "--model", "nonsense"], "one of wta, current, conductance"),
         ([*FEW, "--neurons", "0"], "n_neurons is 0"),
         ([*FEW, "--readout", "x"], "readout is 'x'"),
         ([*FEW, "--train-samples", "0"], "--train-samples is 0"),

@@ -191,7 +191,7 @@ def test_defaults_follow_the_size() -> None:
 
 
 BAD: list[tuple[dict[str, Any], type[SpikesimError], str]] = [
-    ({"model": "conductance"}, UnsupportedError, "conductance"),
+    ({"model": "conductance", "x_tar": 0.1}, UnsupportedError, "conductance"),
     ({"model": "other"}, InputError, "model is 'other', expected one of wta, current"),
     ({"readout": "svm"}, InputError, "readout is 'svm'"),
     ({"max_rate": -1.0}, InputError, r"max_rate is -1\.0, expected a finite number of at least 0"),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Conductance",
+    "ConductanceModel",
     "ConvNet",
     "DiehlCook",
     "Graph",
@@ -224,3 +226,75 @@ class Sem:
         self, x: NDArray[np.bool_], progress: Callable[[int], None] | None = None
     ) -> NDArray[np.uint64]: ...
     def transform(self, x: NDArray[np.bool_]) -> NDArray[np.float32]: ...
+
+class Conductance:
+    """Diehl and Cook's network with conductances: its weights, thresholds and state."""
+
+    def __new__(
+        cls,
+        weights: NDArray[np.float32],
+        theta: NDArray[np.float32],
+        params: dict[str, float],
+        level: str | None = None,
+    ) -> Conductance: ...
+    def weights(self) -> NDArray[np.float32]: ...
+    def theta(self) -> NDArray[np.float32]: ...
+    def normalize(self, all: bool) -> None: ...
+    def run(
+        self,
+        offsets: NDArray[np.uint32],
+        indices: NDArray[np.uint32],
+        learn: bool,
+        record: bool,
+    ) -> dict[str, Any]: ...
+    def respond(
+        self,
+        offsets: NDArray[np.uint32],
+        indices: NDArray[np.uint32],
+        steps: int,
+        threads: int,
+    ) -> NDArray[np.uint32]: ...
+    def state(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], int]: ...
+    def restore(
+        self,
+        state: NDArray[np.float32],
+        inputs: NDArray[np.int64],
+        neurons: NDArray[np.int64],
+        step: int,
+    ) -> None: ...
+
+class ConductanceModel:
+    """Diehl and Cook's network with conductances as `DiehlCook` is: it draws its own spikes."""
+
+    def __new__(cls, config: str, level: str | None = None) -> ConductanceModel: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]: ...
+    def weights(self) -> NDArray[np.float32]: ...
+    def theta(self) -> NDArray[np.float32]: ...
+    def state(
+        self,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], int]: ...
+    def restore(
+        self,
+        weights: NDArray[np.float32],
+        theta: NDArray[np.float32],
+        seen: int,
+        counts: tuple[int, ...],
+    ) -> None: ...
+    def restore_state(
+        self,
+        state: NDArray[np.float32],
+        inputs: NDArray[np.int64],
+        neurons: NDArray[np.int64],
+        step: int,
+    ) -> None: ...
+    def train(
+        self, x: NDArray[Any], factors: NDArray[np.float32], batch: bool, threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+    def respond(
+        self, x: NDArray[Any], threads: int
+    ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...

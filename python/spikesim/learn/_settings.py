@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from typing import TYPE_CHECKING, Any
@@ -45,10 +46,12 @@ def configuration(model: DiehlCook) -> dict[str, Any]:
 
     Raises:
         InputError: a parameter that means nothing.
-        UnsupportedError: `model="conductance"`.
+        UnsupportedError: with `model="conductance"`, a parameter of the other models.
     """
     check(model)
     dt = float(model.dt)
+    if model.model == "conductance":
+        return _conductance(model)
     theta_plus, tc_theta = theta_defaults(model.n_neurons, model.epochs)
     if model.theta_plus != "auto":
         theta_plus = model.theta_plus
@@ -85,6 +88,46 @@ def configuration(model: DiehlCook) -> dict[str, Any]:
     }
 
 
+def _conductance(model: DiehlCook) -> dict[str, Any]:
+    """The same for `model="conductance"`, whose membranes are the paper's."""
+    given = inspect.signature(type(model)).parameters
+    others = ("tc_v", "v_threshold", "v_reset", "refractory", "inhibition", "soft_bound", "x_tar")
+    for name in (*others, "batch_size"):
+        if getattr(model, name) != given[name].default:
+            raise UnsupportedError(
+                f'DiehlCook: {name} with model "conductance" is not supported; use "wta" or '
+                f'"current", or leave it at {given[name].default!r}'
+            )
+    if model.norm is None:
+        raise UnsupportedError(
+            'DiehlCook: norm=None with model "conductance" is not supported; give a sum'
+        )
+    norm = 78.0 * model.n_inputs / 784 if model.norm == "auto" else model.norm
+    tc_theta = 1e7 if model.tc_theta == "auto" else model.tc_theta
+    return {
+        "inputs": int(model.n_inputs),
+        "neurons": int(model.n_neurons),
+        "steps": int(model.n_steps),
+        "rest": round(model.rest / model.dt),
+        "seed": int(model.seed),
+        "min_spikes": int(model.min_spikes),
+        "max_repeats": int(model.max_repeats),
+        "rate_step": f32(model.rate_step),
+        "params": {
+            "dt": float(model.dt),
+            "tau_pre": float(model.tc_pre),
+            "tau_post": float(model.tc_post),
+            "tau_post_slow": 2.0 * model.tc_post,
+            "eta_pre": float(model.eta_pre),
+            "eta_post": float(model.eta_post),
+            "w_max": float(model.w_max),
+            "norm": float(norm),
+            "theta_plus": 0.05 if model.theta_plus == "auto" else float(model.theta_plus),
+            "tau_theta": 1e30 if tc_theta is None else float(tc_theta),
+        },
+    }
+
+
 def _inhibitory(dt: float) -> dict[str, Any]:
     return {
         "decay": f32(math.exp(-dt / INHIBITORY["tc"])),
@@ -110,11 +153,7 @@ def trace(tc: float, dt: float) -> list[float]:
 
 def check(model: DiehlCook) -> None:
     """Refuses parameters that mean nothing."""
-    if model.model == "conductance":
-        raise UnsupportedError(
-            'DiehlCook: model "conductance" is not supported; use "wta" or "current"'
-        )
-    _one_of(model, "model", ("wta", "current"))
+    _one_of(model, "model", ("wta", "current", "conductance"))
     _one_of(model, "readout", ("all", "proportion", "ngram"))
     for name, least in (
         *(("n_inputs", 1), ("n_neurons", 1), ("epochs", 1), ("n_steps", 1), ("seed", 0)),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim import knobs
+from spikesim._core import ConductanceModel as _Conductance
 from spikesim._core import DiehlCook as _Core
 from spikesim._core import available_threads
 from spikesim.errors import FormatError, InputError, NotFittedError
@@ -48,7 +49,9 @@ class DiehlCook(Estimator):
         n_inputs: values of a sample.
         n_neurons: excitatory neurons.
         model: "wta": the winner inhibits the others in the next step. "current": it drives an
-            inhibitory neuron of its own, which inhibits them a step later.
+            inhibitory neuron of its own, which inhibits them a step later. "conductance": the
+            paper's two populations with conductances and triplet STDP (S12.c), whose membranes
+            are fixed; as the paper runs it with `n_steps=700, dt=0.5, min_spikes=5, lr_end=1`.
         seed: of weights and spikes, 0 to 2^64 - 1.
         epochs: times that `fit` sees the samples, in their order.
         n_steps: steps of a presentation.
@@ -326,12 +329,13 @@ class DiehlCook(Estimator):
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _new_engine(self) -> _Core:
+    def _new_engine(self) -> _Core | _Conductance:
         level = knobs.read().level if self.level is None else self.level
-        return _Core(json.dumps(configuration(self)), level)
+        kind = _Conductance if self.model == "conductance" else _Core
+        return kind(json.dumps(configuration(self)), level)
 
-    def _fitted(self) -> _Core:
-        engine: _Core | None = getattr(self, "_engine", None)
+    def _fitted(self) -> _Core | _Conductance:
+        engine: _Core | _Conductance | None = getattr(self, "_engine", None)
         if engine is None:
             raise NotFittedError("DiehlCook: nothing is learned yet, expected fit first")
         return engine
@@ -434,6 +438,10 @@ class DiehlCook(Estimator):
         engine = self._fitted()
         arrays: Arrays = {"weights": engine.weights(), "theta": engine.theta()}
         values: dict[str, Any] = {"seen": engine.seen, "counts": list(engine.counts)}
+        if isinstance(engine, _Conductance):
+            names = ("populations", "last_inputs", "last_spikes")
+            *between, values["step"] = engine.state()
+            arrays |= dict(zip(names, between, strict=True))
         if hasattr(self, "_labels"):
             arrays["classes"], arrays["rates"] = self.classes_, self._labels.rates
             arrays["labels"] = self.labels_
@@ -449,6 +457,10 @@ class DiehlCook(Estimator):
         if arrays["weights"].shape != shape or arrays["theta"].shape != shape[1:]:
             raise FormatError(f"weights have shape {arrays['weights'].shape}, expected {shape}")
         engine.restore(arrays["weights"], arrays["theta"], int(values["seen"]), counts)
+        if isinstance(engine, _Conductance):
+            names = ("populations", "last_inputs", "last_spikes")
+            state, inputs, neurons = (arrays[name] for name in names)
+            engine.restore_state(state, inputs, neurons, int(values["step"]))
         self._forget()
         self._engine = engine
         if "labels" in arrays:

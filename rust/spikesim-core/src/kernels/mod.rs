@@ -7,6 +7,7 @@
 
 pub mod aligned;
 pub mod block;
+pub mod conductance;
 pub mod dense;
 pub mod dispatch;
 pub mod events;
@@ -20,6 +21,7 @@ pub mod listops;
 pub mod membranes;
 pub mod neuron;
 pub mod oracle;
+pub mod oracle_conductance;
 pub mod param;
 pub mod philox;
 pub mod poisson;

@@ -14,7 +14,7 @@ use spikesim_core::{Error, Result};
 use crate::error::{attached, caught, detached, to_py};
 
 /// A pool for each number of threads that was asked for.
-type Pools = BTreeMap<usize, Workers>;
+pub(super) type Pools = BTreeMap<usize, Workers>;
 
 /// The network; what it has learned.
 #[pyclass(frozen, module = "spikesim._core")]
@@ -23,23 +23,23 @@ pub struct DiehlCook {
     level: Level,
 }
 
-type Tuple = (u64, u64, u64, u64, u64);
+pub(super) type Tuple = (u64, u64, u64, u64, u64);
 /// Counts; where each sample's spikes begin; the neurons of all spikes.
-type Spikes<'py> = (Tuple, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>);
+pub(super) type Spikes<'py> = (Tuple, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>);
 
-fn tuple(c: Counts) -> Tuple {
+pub(super) fn tuple(c: Counts) -> Tuple {
     (c.presentations, c.input_spikes, c.spikes, c.synops, c.weight_updates)
 }
 
 /// Spikes of samples one after the other.
 #[derive(Default)]
-struct Collected {
-    start: Vec<i64>,
-    neurons: Vec<u32>,
+pub(super) struct Collected {
+    pub(super) start: Vec<i64>,
+    pub(super) neurons: Vec<u32>,
 }
 
 impl Collected {
-    fn push(&mut self, spikes: &[u32]) {
+    pub(super) fn push(&mut self, spikes: &[u32]) {
         if self.start.is_empty() {
             self.start.push(0);
         }
@@ -49,13 +49,13 @@ impl Collected {
 }
 
 /// Chances (float32) or rasters (uint8), copied: another thread may write to them meanwhile.
-enum Copied {
+pub(super) enum Copied {
     Chances(Vec<f32>),
     Rasters(Vec<u8>),
 }
 
 impl Copied {
-    fn new(py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(super) fn new(py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<Self> {
         let wrong = || to_py(py, Error::input("DiehlCook", "x is not contiguous float32 or uint8"));
         if let Ok(x) = x.extract::<PyReadonlyArrayDyn<'_, f32>>() {
             return Ok(Self::Chances(x.as_slice().map_err(|_| wrong())?.to_vec()));
@@ -64,7 +64,7 @@ impl Copied {
         Ok(Self::Rasters(x.as_slice().map_err(|_| wrong())?.to_vec()))
     }
 
-    fn samples(&self) -> Samples<'_> {
+    pub(super) fn samples(&self) -> Samples<'_> {
         match self {
             Self::Chances(p) => Samples::Chances(p),
             Self::Rasters(r) => Samples::Rasters(r),
@@ -78,7 +78,7 @@ impl DiehlCook {
     }
 }
 
-fn level_of(level: Option<&str>) -> Result<Level> {
+pub(super) fn level_of(level: Option<&str>) -> Result<Level> {
     level.map_or_else(|| Ok(Level::best()), Level::parse)
 }
 

@@ -8,6 +8,10 @@
 //! brought into the cache.
 
 mod batch;
+pub mod conductance;
+pub mod conductance_model;
+pub mod conductance_params;
+mod conductance_plasticity;
 mod config;
 mod plastic;
 mod present;
