@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Graph", "Simulator", "__version__", "_panic", "available_threads", "levels"]
+__all__ = ["Graph", "Simulator", "Stream", "__version__", "_panic", "available_threads", "levels"]
 
 __version__: str
 
@@ -80,6 +80,31 @@ class Simulator:
     def reset(self) -> None: ...
     def state(self) -> dict[str, NDArray[np.float32]]: ...
     def load_state(self, arrays: dict[str, NDArray[np.float32]]) -> None: ...
+
+@final
+class Stream:
+    """A stream under way on a simulator."""
+
+    def __new__(
+        cls, simulator: Simulator, resume: bool, window: int | None, spikes: bool
+    ) -> Stream: ...
+    @property
+    def report(self) -> list[tuple[str, str]]: ...
+    def layers(self) -> list[tuple[str, bool]]: ...
+    def step(
+        self, values: NDArray[np.float32]
+    ) -> tuple[
+        NDArray[np.float32],
+        NDArray[np.uint64],
+        dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ]: ...
+    def step_events(
+        self, index: NDArray[np.int64], values: NDArray[np.float32] | None = None
+    ) -> tuple[
+        NDArray[np.float32],
+        NDArray[np.uint64],
+        dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ]: ...
 
 def levels() -> list[str]: ...
 def available_threads() -> int: ...

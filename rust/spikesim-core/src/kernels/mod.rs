@@ -24,4 +24,5 @@ pub mod simd;
 mod simd_neon;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
+pub mod touched;
 pub mod window;

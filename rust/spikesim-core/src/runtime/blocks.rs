@@ -60,7 +60,7 @@ impl Prepared<'_> {
 }
 
 /// Size of what a set of blocks computes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Extent {
     pub(super) dims: Dims,
     pub(super) width: usize,

@@ -13,6 +13,7 @@ mod request;
 mod simulator;
 mod sources;
 mod state;
+mod stream;
 mod value;
 pub mod workers;
 
@@ -21,6 +22,7 @@ pub use record::SpikeColumns;
 pub use request::{Input, Options, Record};
 pub use simulator::{Output, Simulator};
 pub use state::StateArray;
+pub use stream::{StepInput, StepOutput, StreamOptions};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
