@@ -446,7 +446,7 @@ def test_s9_2_meaningless(fields: dict[str, Any]) -> None:
 
 def held() -> dict[str, list[str]]:
     """Every rule that some test marks, from all the files."""
-    for name in ("sums", "pools", "neurons", "delays", "counts"):
+    for name in ("sums", "pools", "neurons", "delays", "counts", "streams"):
         importlib.import_module(f"test_semantics_{name}")
     return RULES
 

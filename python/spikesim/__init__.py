@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     from spikesim.convert import from_torch
     from spikesim.convert.face import ConvertModule
     from spikesim.convert.report import ConversionReport
-    from spikesim.nir import NirAssumption, NirOptions
     from spikesim.events import Events, StepEvents
+    from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
     from spikesim.stream import StreamOutput

@@ -79,7 +79,7 @@ def step_values(x: Any, input_shape: tuple[int, ...]) -> NDArray[np.float32]:
     array = _as_array(x, "stream")
     if array.shape != tuple(input_shape):
         raise ShapeError(
-            f"stream: x has shape {array.shape}, expected {tuple(input_shape)}, the input of one step"
+            f"stream: x has shape {array.shape}, expected {tuple(input_shape)}, the input of a step"
         )
     return _as_float32(array, "stream")
 

@@ -12,6 +12,7 @@ pub mod dispatch;
 pub mod events;
 pub mod fanout;
 pub mod gated;
+pub mod gather;
 pub mod level;
 pub mod listops;
 pub mod neuron;
@@ -19,6 +20,7 @@ pub mod oracle;
 pub mod param;
 pub mod philox;
 pub mod scatter;
+pub mod silence;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]
 mod simd_neon;

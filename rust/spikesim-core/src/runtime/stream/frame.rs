@@ -1,7 +1,7 @@
 //! What one node gives in one step of a stream: its events and nothing for what is silent.
 
 use crate::kernels::events::{Event, Events, Multiplicity};
-use crate::kernels::touched::SparseList;
+use crate::kernels::gather::SparseList;
 use crate::kernels::window::Dims;
 
 /// The events of one step, sorted by pixel, then channel. Unless `graded`, each has value 1 and

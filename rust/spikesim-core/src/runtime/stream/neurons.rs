@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::frame::Frame;
 use super::reach::{PixelSet, Reach};
+use crate::kernels::gather::SparseParent;
 use crate::kernels::neuron::{NeuronBlock, NeuronParams, TINY};
 use crate::kernels::param::Param;
-use crate::kernels::touched::{NEVER, Rest, SparseParent, Touched, run_touched};
+use crate::kernels::silence::NEVER;
+use crate::kernels::touched::{Rest, Touched, run_touched};
 use crate::kernels::window::Dims;
 use crate::plan::{ParentSpec, Plan, PlanNode, PlanOp, Population};
 use crate::runtime::blocks::{Extent, split};
