@@ -52,7 +52,8 @@ unsafe fn silence<S: Simd>(
     }
 }
 
-/// Carry out `steps` silent steps at `pixel`, or as many as change something.
+/// Carry out `steps` silent steps at `pixel`, or as many as change something. All vectors of the
+/// pixel go together: a step is a chain of dependent operations, and one alone would wait for it.
 ///
 /// # Safety
 /// Parameters and state cover this block, pixel and lanes.
@@ -64,24 +65,44 @@ pub(super) unsafe fn catch_up<S: Simd, const NV: usize>(
     steps: u32,
 ) {
     let plain = n.params.rules.plain_if;
-    let mut j = 0;
-    while j < NV {
-        // SAFETY: the state covers every pixel and lane.
-        unsafe {
-            let what = silence::<S>(n, silent, (block, pixel, j));
-            let p = n.v.as_mut_ptr().add((pixel * NV + j) * LANES);
-            let mut v = S::load(p);
-            for _ in 0..steps {
-                let next = silent_step::<S>(plain, what, v);
-                let same = S::bits(S::and(S::ge(next, v), S::ge(v, next))) == 0xffff;
-                v = next;
-                if same {
-                    break;
+    // SAFETY: by contract.
+    unsafe {
+        let zero = S::splat(0.0);
+        let (mut v, mut what) = ([zero; NV], [(zero, zero, zero); NV]);
+        let mut j = 0;
+        while j < NV {
+            what[j] = silence::<S>(n, silent, (block, pixel, j));
+            v[j] = S::load(n.v.as_ptr().add((pixel * NV + j) * LANES));
+            j += 1;
+        }
+        let mut left = steps;
+        while left > 0 {
+            // Whether anything still moves is asked every few steps only.
+            for _ in 1..left.min(4) {
+                let mut j = 0;
+                while j < NV {
+                    v[j] = silent_step::<S>(plain, what[j], v[j]);
+                    j += 1;
                 }
             }
-            S::store(p, v);
+            let mut same = 0xffff;
+            let mut j = 0;
+            while j < NV {
+                let next = silent_step::<S>(plain, what[j], v[j]);
+                same &= S::bits(S::and(S::ge(next, v[j]), S::ge(v[j], next)));
+                v[j] = next;
+                j += 1;
+            }
+            if same == 0xffff {
+                break;
+            }
+            left = left.saturating_sub(4);
         }
-        j += 1;
+        let mut j = 0;
+        while j < NV {
+            S::store(n.v.as_mut_ptr().add((pixel * NV + j) * LANES), v[j]);
+            j += 1;
+        }
     }
 }
 

@@ -132,8 +132,16 @@ unsafe fn run<S: Simd, const NV: usize>(task: &mut Touched<'_>) {
         let pixel = pixel as usize;
         let unit = (task.block, pixel);
         let lanes = pixel * width..(pixel + 1) * width;
-        // SAFETY: by this function's contract.
+        // SAFETY: by this function's contract; a prefetch is a hint.
         unsafe {
+            // The state of the pixel after the next: these lie anywhere.
+            if let Some(&ahead) = task.pixels.get(k + 2) {
+                let mut j = 0;
+                while j < NV {
+                    S::prefetch(n.v.as_ptr().add((ahead as usize * NV + j) * LANES));
+                    j += 1;
+                }
+            }
             if let (Rest::Lazy { silent, .. }, true) = (task.rest, task.behind[k] > 0) {
                 catch_up::<S, NV>(n, silent, unit, task.behind[k]);
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::frame::Frame;
-use super::reach::{PixelSet, Reach};
+use super::reach::{Places, Reach};
 use crate::kernels::gather::SparseParent;
 use crate::kernels::neuron::{NeuronBlock, NeuronParams, TINY};
 use crate::kernels::param::Param;
@@ -34,7 +34,7 @@ pub(super) struct Neurons {
     next: Vec<u32>,
     later: BTreeMap<u64, Vec<u32>>,
     // What a step works with.
-    set: PixelSet,
+    set: Places,
     pixels: Vec<u32>,
     behind: Vec<u32>,
     struck: Vec<bool>,
@@ -95,7 +95,7 @@ impl Neurons {
             due: vec![0; pixels],
             next: (0..pixels as u32).collect(),
             later: BTreeMap::new(),
-            set: PixelSet::new(pixels),
+            set: Places::new(pixels),
             pixels: Vec::new(),
             behind: Vec::new(),
             struck: Vec::new(),

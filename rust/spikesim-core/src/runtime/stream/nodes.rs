@@ -2,7 +2,7 @@
 //! something is.
 
 use super::frame::{Frame, Mixer, total};
-use super::reach::Reach;
+use super::reach::{Places, Reach};
 use crate::kernels::events::multiplicity_anew;
 use crate::kernels::window::Dims;
 use crate::plan::{Delays, PlanNode, PlanOp, PoolMode};
@@ -12,6 +12,8 @@ use crate::plan::{Delays, PlanNode, PlanOp, PoolMode};
 pub(super) struct Weightless {
     /// Of a pool.
     reach: Option<Reach>,
+    /// Elements that are 1: what a maximum of plain spikes gives.
+    ones: Places,
 }
 
 /// A frame and, for a Delay, the class of the elements that take it.
@@ -26,20 +28,21 @@ impl Weightless {
         match &node.op {
             PlanOp::Pool { mode: PoolMode::CurrentMax, .. } => None,
             PlanOp::Pool { windows, .. } => {
-                Some(Self { reach: Some(Reach::of_windows(windows, from.h, from.w)) })
+                let reach = Some(Reach::of_windows(windows, from.h, from.w));
+                Some(Self { reach, ones: Places::new(node.dims.len()) })
             }
             PlanOp::Reshape
             | PlanOp::Concat { .. }
             | PlanOp::Upsample { .. }
             | PlanOp::Delay { .. }
-            | PlanOp::Add => Some(Self { reach: None }),
+            | PlanOp::Add => Some(Self { reach: None, ones: Places::default() }),
             _ => None,
         }
     }
 
     /// One step: `sources` in the order of the edges.
     pub(super) fn step(
-        &self,
+        &mut self,
         node: &PlanNode,
         sources: &[Source<'_>],
         mixer: &mut Mixer,
@@ -63,6 +66,22 @@ impl Weightless {
                 let Some(reach) = &self.reach else { return out.clear(false) };
                 let source = sources[0].0;
                 let c = source.dims().c;
+                if *mode == PoolMode::SpikeMax && !graded {
+                    // The largest of ones and zeros is one.
+                    for places in
+                        source.places().chunk_by(|a, b| *a as usize / c == *b as usize / c)
+                    {
+                        let pixel = places[0] as usize / c;
+                        for o in reach.of(pixel) {
+                            places.iter().for_each(|&at| {
+                                self.ones.insert(o * c + (at as usize - pixel * c));
+                            });
+                        }
+                    }
+                    out.clear(false);
+                    self.ones.drain(|at| out.push(at, 1.0, [1, 0]));
+                    return out.finish();
+                }
                 for (at, value, mult) in source.events() {
                     let (pixel, channel) = (at as usize / c, at as usize % c);
                     for o in reach.of(pixel) {

@@ -75,38 +75,48 @@ impl Reach {
     }
 }
 
-/// A set of pixels that is emptied as it is read.
+/// A set of small numbers (pixels, elements) that is emptied as it is read, in time proportional
+/// to what is in it.
 #[derive(Debug, Default)]
-pub(super) struct PixelSet {
+pub(super) struct Places {
     words: Vec<u64>,
-    /// Words that may not be zero.
+    /// A bit for each word that is not zero.
+    upper: Vec<u64>,
+    /// Words of `upper` that may not be zero.
     lo: usize,
     hi: usize,
 }
 
-impl PixelSet {
-    pub(super) fn new(pixels: usize) -> Self {
-        Self { words: vec![0; pixels.div_ceil(64)], lo: usize::MAX, hi: 0 }
+impl Places {
+    pub(super) fn new(places: usize) -> Self {
+        let words = places.div_ceil(64);
+        Self { words: vec![0; words], upper: vec![0; words.div_ceil(64)], lo: usize::MAX, hi: 0 }
     }
 
-    pub(super) fn insert(&mut self, pixel: usize) {
-        let word = pixel / 64;
-        self.words[word] |= 1 << (pixel % 64);
-        self.lo = self.lo.min(word);
-        self.hi = self.hi.max(word + 1);
+    pub(super) fn insert(&mut self, place: usize) {
+        let word = place / 64;
+        self.words[word] |= 1 << (place % 64);
+        self.upper[word / 64] |= 1 << (word % 64);
+        self.lo = self.lo.min(word / 64);
+        self.hi = self.hi.max(word / 64 + 1);
     }
 
-    pub(super) fn contains(&self, pixel: usize) -> bool {
-        self.words[pixel / 64] >> (pixel % 64) & 1 == 1
+    pub(super) fn contains(&self, place: usize) -> bool {
+        self.words[place / 64] >> (place % 64) & 1 == 1
     }
 
-    /// Visit the pixels in ascending order and forget them.
+    /// Visit what is in the set in ascending order and forget it.
     pub(super) fn drain(&mut self, mut visit: impl FnMut(u32)) {
         for k in self.lo.min(self.hi)..self.hi {
-            let mut word = std::mem::take(&mut self.words[k]);
-            while word != 0 {
-                visit((k * 64) as u32 + word.trailing_zeros());
-                word &= word - 1;
+            let mut upper = std::mem::take(&mut self.upper[k]);
+            while upper != 0 {
+                let at = k * 64 + upper.trailing_zeros() as usize;
+                upper &= upper - 1;
+                let mut word = std::mem::take(&mut self.words[at]);
+                while word != 0 {
+                    visit((at * 64) as u32 + word.trailing_zeros());
+                    word &= word - 1;
+                }
             }
         }
         (self.lo, self.hi) = (usize::MAX, 0);
