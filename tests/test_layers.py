@@ -34,10 +34,11 @@ RUST_MAY_IMPORT = {
 PYTHON_ORDER: list[set[str]] = [
     {"errors"},
     {"_core"},
-    {"knobs", "_inputs"},
+    {"knobs", "_inputs", "events"},
     {"ops"},
     {"data", "energy"},
     {"result"},
+    {"stream"},
     {"simulator", "plot"},
     {"_summary"},
     {"_nodes"},

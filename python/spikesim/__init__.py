@@ -64,9 +64,11 @@ if TYPE_CHECKING:
     from spikesim.convert import from_torch
     from spikesim.convert.face import ConvertModule
     from spikesim.convert.report import ConversionReport
+    from spikesim.events import Events, StepEvents
     from spikesim.nir import NirAssumption, NirOptions
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
+    from spikesim.stream import StreamOutput
     from spikesim.train import to_torch
 
     convert: ConvertModule  # a module that can be called
@@ -75,11 +77,14 @@ if TYPE_CHECKING:
 _LAZY = {
     "ConversionReport": "spikesim.convert",
     "Counts": "spikesim.result",
+    "Events": "spikesim.events",
     "NirAssumption": "spikesim.nir",
     "NirOptions": "spikesim.nir",
     "Result": "spikesim.result",
     "Simulator": "spikesim.simulator",
     "SpikeRaster": "spikesim.result",
+    "StepEvents": "spikesim.events",
+    "StreamOutput": "spikesim.stream",
     "conformance": "spikesim.conformance",
     "convert": "spikesim.convert",
     "data": "spikesim.data",
@@ -117,6 +122,7 @@ __all__ = [
     "CurrentMaxPool2d",
     "Delay",
     "Edge",
+    "Events",
     "Flatten",
     "Linear",
     "Network",
@@ -132,6 +138,8 @@ __all__ = [
     "SpikeMaxPool1d",
     "SpikeMaxPool2d",
     "SpikeRaster",
+    "StepEvents",
+    "StreamOutput",
     "SumPool1d",
     "SumPool2d",
     "Upsample",

@@ -17,6 +17,7 @@ __all__ = [
     "Learner",
     "Sem",
     "Simulator",
+    "Stream",
     "__version__",
     "_panic",
     "available_threads",
@@ -298,3 +299,27 @@ class ConductanceModel:
     def respond(
         self, x: NDArray[Any], threads: int
     ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
+
+class Stream:
+    """A stream under way on a simulator."""
+
+    def __new__(
+        cls, simulator: Simulator, resume: bool, window: int | None, spikes: bool
+    ) -> Stream: ...
+    @property
+    def report(self) -> list[tuple[str, str]]: ...
+    def layers(self) -> list[tuple[str, bool]]: ...
+    def step(
+        self, values: NDArray[np.float32]
+    ) -> tuple[
+        NDArray[np.float32],
+        NDArray[np.uint64],
+        dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ]: ...
+    def step_events(
+        self, index: NDArray[np.int64], values: NDArray[np.float32] | None = None
+    ) -> tuple[
+        NDArray[np.float32],
+        NDArray[np.uint64],
+        dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]],
+    ]: ...

@@ -69,34 +69,49 @@ def prepare(
     return _as_float32(array), constant, steps, samples
 
 
-def _as_array(x: Any) -> NDArray[Any]:
+def step_values(x: Any, input_shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The input of one step of a stream, `input_shape` float32 in C order; types as `prepare`'s.
+
+    Raises:
+        InputError: A type or a value that can't be run.
+        ShapeError: Another shape.
+    """
+    array = _as_array(x, "stream")
+    if array.shape != tuple(input_shape):
+        raise ShapeError(
+            f"stream: x has shape {array.shape}, expected {tuple(input_shape)}, the input of a step"
+        )
+    return _as_float32(array, "stream")
+
+
+def _as_array(x: Any, place: str = "run") -> NDArray[Any]:
     """`x` as an array of a type that has a meaning here; no copy."""
     if type(x).__module__.split(".")[0] == "torch":
-        x = _from_tensor(x)
+        x = _from_tensor(x, place)
     try:
         array = np.asarray(x)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
-            f"run: x can't be made an array ({error}), expected an array of numbers"
+            f"{place}: x can't be made an array ({error}), expected an array of numbers"
         ) from error
     kind, size = array.dtype.kind, array.dtype.itemsize
     if not (kind in "biu" or (kind == "f" and size <= 8)):
         raise InputError(
-            f"run: x has dtype {array.dtype}, expected bool, (u)int8-64 or float16/32/64"
+            f"{place}: x has dtype {array.dtype}, expected bool, (u)int8-64 or float16/32/64"
         )
     return array
 
 
-def _from_tensor(x: Any) -> Any:
+def _from_tensor(x: Any, place: str) -> Any:
     device = getattr(getattr(x, "device", None), "type", "cpu")
     if device != "cpu":
-        raise InputError(f"run: x is on device {device}, expected a CPU tensor; use x.cpu()")
+        raise InputError(f"{place}: x is on device {device}, expected a CPU tensor; use x.cpu()")
     try:
         return x.detach().numpy()
     except (AttributeError, TypeError, RuntimeError) as error:
         dtype = getattr(x, "dtype", type(x).__name__)
         raise InputError(
-            f"run: x has dtype {dtype}, expected bool, (u)int8-64 or float16/32/64, dense"
+            f"{place}: x has dtype {dtype}, expected bool, (u)int8-64 or float16/32/64, dense"
         ) from error
 
 
@@ -149,11 +164,13 @@ def _steps(n_steps: Any) -> int:
     return whole_number("run", "n_steps", n_steps, _MOST_STEPS)
 
 
-def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+def _as_float32(array: NDArray[Any], place: str = "run") -> NDArray[np.float32]:
     # Too large for float32 becomes infinite here and is named below.
     with np.errstate(over="ignore"):
         values: NDArray[np.float32] = np.ascontiguousarray(array, dtype=np.float32)
     if array.dtype.kind == "f" and not np.isfinite(values).all():
         index = tuple(int(i[0]) for i in np.nonzero(~np.isfinite(values)))
-        raise InputError(f"run: x[{_shown(index)}] is {array[index]}, expected a finite float32")
+        raise InputError(
+            f"{place}: x[{_shown(index)}] is {array[index]}, expected a finite float32"
+        )
     return values

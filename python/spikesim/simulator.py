@@ -13,6 +13,7 @@ from spikesim import _core, knobs
 from spikesim._inputs import prepare, whole_number
 from spikesim.errors import InputError, UnsupportedError
 from spikesim.result import Counts, Result, SpikeRaster
+from spikesim.stream import Stream, open_stream
 
 if TYPE_CHECKING:
     from spikesim.network import Network
@@ -56,6 +57,7 @@ class Simulator:
         self._core = core
         self._input_shape = net.input_shape
         self._output = net.output
+        self._dt = net.dt
         self._first_spike = net.readout == "first_spike"
         self._shapes = {name: tuple(shape) for name, shape in core.populations()}
         # What Result.energy prices depends on the network as it was compiled.
@@ -145,6 +147,71 @@ class Simulator:
             v=raw["v"],
             current=raw["current"],
             leaky=self._leaky,
+        )
+
+    def stream(
+        self,
+        source: Any,
+        dt: float | None = None,
+        window: int | None = None,
+        *,
+        reset: bool = True,
+        spikes: bool = False,
+        t0: int | None = None,
+    ) -> Stream:
+        """Runs the network step by step on one sample, as the input comes (rules S15).
+
+        Each step touches what events reach: neurons that nothing reaches are left alone and catch
+        up later. Every number is the one that `run` over the same steps gives, to the bit.
+
+        Args:
+            source: Steps: an iterable, each item the input of one step: an array `(*input_shape)`,
+                a `StepEvents`, or a tuple `(index, values)` of its arguments. Or events: an
+                `Events`, a structured array with fields t (microseconds), x, y and p, or an
+                iterable of these, in the order of time. Events need an input `(2, H, W)`, channel
+                `p`, or `(1, H, W)` where both polarities are one; the value of a place is the
+                number of its events. Step k holds those with `t0 + k·dt <= t < t0 + (k+1)·dt`;
+                steps without any are stepped too, up to that of the last event, and a step is
+                complete when a later event or the end of the source is seen.
+            dt: Seconds of a step, a whole number of microseconds; the network's own where it has
+                one. Needed for events only.
+            window: None: the readout over all steps since the stream began. A number of steps:
+                the readout over the last so many (fewer at the beginning), at every step.
+            reset: False goes on from the last state, which must be one sample's. The readout
+                begins anew (S1.5).
+            spikes: Give the spikes of each step.
+            t0: Microseconds at which step 0 begins; that of the first event unless given.
+
+        Returns:
+            An iterator of `StreamOutput`, one a step. Its `report` says by node how it is stepped.
+            Between two steps `state_dict` is the state that `run` would have; `run`, `reset`,
+            `load_state_dict` and another `stream` of this simulator end it.
+
+        Raises:
+            GraphError: `dt` is another one than the network's.
+            InputError: A bad argument, a bad type or value of a step, or the stream has ended.
+            EventError: Events out of order or outside the input.
+            ShapeError: A step of another shape, or `reset=False` with a state of several samples.
+            RuntimeError: This simulator is running in another thread, or another stream has begun.
+
+        Example:
+            >>> import numpy as np, spikesim as ss
+            >>> net = ss.Network((2,))
+            >>> _ = net.add(ss.IF(v_threshold=2.0), name="if1")
+            >>> [int(out.output[0]) for out in net.compile().stream(np.ones((4, 2)))]
+            [0, 1, 1, 2]
+        """
+        return open_stream(
+            self._core,
+            tuple(self._input_shape),
+            self._first_spike,
+            self._dt,
+            source,
+            dt,
+            window,
+            reset,
+            spikes,
+            t0,
         )
 
     def reset(self) -> None:

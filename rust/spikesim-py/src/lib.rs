@@ -6,6 +6,7 @@ mod error;
 mod graph;
 mod learn;
 mod simulator;
+mod stream;
 
 use pyo3::exceptions::PyRuntimeWarning;
 use pyo3::prelude::*;
@@ -20,6 +21,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<graph::Graph>()?;
     simulator::register(module)?;
+    stream::register(module)?;
     learn::register(module)?;
     Ok(())
 }

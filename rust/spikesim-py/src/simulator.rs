@@ -65,9 +65,11 @@ fn _panic(py: Python<'_>, route: &str) -> PyResult<()> {
     }
 }
 
-struct Inner {
-    simulator: runtime::Simulator,
+pub(crate) struct Inner {
+    pub(crate) simulator: runtime::Simulator,
     workers: Workers,
+    /// Streams begun so far: the number of the last one.
+    pub(crate) streams: u64,
 }
 
 /// Where the simulator is: here, or taken by a call that is under way in process `owner`.
@@ -79,19 +81,19 @@ struct Slot {
 /// A compiled network and the state of some samples.
 #[pyclass(frozen, module = "spikesim._core")]
 pub struct Simulator {
-    plan: Arc<Plan>,
+    pub(crate) plan: Arc<Plan>,
     threads: usize,
     slot: Mutex<Slot>,
 }
 
 /// The simulator while a call has it; given back when dropped.
-struct Taken<'a> {
+pub(crate) struct Taken<'a> {
     slot: &'a Mutex<Slot>,
     inner: Option<Inner>,
 }
 
 impl Taken<'_> {
-    fn get(&mut self) -> PyResult<&mut Inner> {
+    pub(crate) fn get(&mut self) -> PyResult<&mut Inner> {
         self.inner.as_mut().ok_or_else(|| PyRuntimeError::new_err("simulator: it was given back"))
     }
 }
@@ -105,13 +107,13 @@ impl Drop for Taken<'_> {
 impl Simulator {
     fn fresh(plan: &Arc<Plan>) -> Inner {
         let simulator = runtime::Simulator::new(plan.clone());
-        Inner { simulator, workers: Workers::default() }
+        Inner { simulator, workers: Workers::default(), streams: 0 }
     }
 
     /// The simulator, unless another thread has it. In a child that was forked while a thread of
     /// its parent was running it, that thread and the state it worked on are not there: the
     /// child begins with the initial state.
-    fn take(&self) -> PyResult<Taken<'_>> {
+    pub(crate) fn take(&self) -> PyResult<Taken<'_>> {
         let pid = std::process::id();
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = match slot.inner.take() {
@@ -207,7 +209,7 @@ impl Simulator {
             .collect();
         let options = Options { record, batch_size, resume };
         let mut taken = self.take()?;
-        let Inner { simulator, workers } = taken.get()?;
+        let Inner { simulator, workers, .. } = taken.get()?;
         let pool = attached(py, || workers.pool(self.threads))?;
         let control = Control::default();
         let (result, interrupted) = py.detach(|| {
@@ -348,7 +350,7 @@ impl Simulator {
 }
 
 /// Values as a NumPy array; their memory moves, nothing is copied.
-fn to_numpy<'py, T: Element>(
+pub(crate) fn to_numpy<'py, T: Element>(
     py: Python<'py>,
     values: Vec<T>,
     shape: &[usize],

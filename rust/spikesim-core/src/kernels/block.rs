@@ -139,7 +139,7 @@ impl BlockTask<'_> {
 /// # Safety
 /// `S`'s instruction set; every entry `e` satisfies `e >= base` and its row lies in the weights.
 #[inline(always)]
-unsafe fn add_run<S: Simd, const NV: usize>(
+pub(super) unsafe fn add_run<S: Simd, const NV: usize>(
     acc: &mut [S::V; NV],
     w: *const f32,
     base: u32,

@@ -1,7 +1,7 @@
 //! How many weights an event meets: exact counts without touching the weights again.
 
 use super::block::Geometry;
-use super::events::Events;
+use super::events::{Events, Multiplicity};
 
 /// Weights met by an event at each input position of one synaptic layer. Positions that see the
 /// same part of the kernel share a class, so the table is small.
@@ -91,6 +91,19 @@ impl Fanout {
         }
         let classes_x = taps_x.len();
         Self { class_y, class_x, classes_x, channels: g.in_c, nonzero: table, all, uniform }
+    }
+
+    /// What one event at `pixel`, channel `c`, costs.
+    pub fn cost_at(&self, pixel: usize, c: usize, [spikes, analog]: Multiplicity) -> Cost {
+        let width = self.class_x.len();
+        let class = self.class_y[pixel / width] as usize * self.classes_x
+            + self.class_x[pixel % width] as usize;
+        let fan = u64::from(self.nonzero[class * self.channels + c]);
+        Cost {
+            synops: spikes.saturating_mul(fan),
+            synops_with_zeros: spikes.saturating_mul(u64::from(self.all[class])),
+            macs: analog.saturating_mul(fan),
+        }
     }
 
     /// What the events of step `t` cost.

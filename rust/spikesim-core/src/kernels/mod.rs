@@ -16,6 +16,7 @@ pub mod exp64;
 pub mod fanout;
 pub mod filter;
 pub mod gated;
+pub mod gather;
 pub mod level;
 pub mod listops;
 pub mod membranes;
@@ -29,10 +30,12 @@ pub mod poisson;
 mod poisson_x86;
 pub mod rows;
 pub mod scatter;
+pub mod silence;
 pub mod simd;
 #[cfg(target_arch = "aarch64")]
 mod simd_neon;
 #[cfg(target_arch = "x86_64")]
 mod simd_x86;
 pub mod spread;
+pub mod touched;
 pub mod window;

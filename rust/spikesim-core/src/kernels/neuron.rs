@@ -76,6 +76,12 @@ pub struct NeuronParams {
 }
 
 impl NeuronParams {
+    /// Whether the short path carries out the step: single spikes, same-step reset, v the only
+    /// state.
+    pub fn is_simple(&self) -> bool {
+        self.simple
+    }
+
     /// Parameters of `rules` with the five every neuron has; the rest unset.
     pub fn new(rules: Rules, five: [Param; 5]) -> Self {
         let [v_threshold, v_reset, v_leak, alpha_mem, gain] = five;
@@ -168,7 +174,7 @@ impl NeuronBlock<'_> {
 /// # Safety
 /// `S`'s instruction set.
 #[inline(always)]
-unsafe fn flush<S: Simd>(y: S::V) -> S::V {
+pub(super) unsafe fn flush<S: Simd>(y: S::V) -> S::V {
     // SAFETY: by contract.
     unsafe { S::select(S::ge(S::abs(y), S::splat(TINY)), y, S::splat(0.0)) }
 }
@@ -176,7 +182,7 @@ unsafe fn flush<S: Simd>(y: S::V) -> S::V {
 /// # Safety
 /// `S`'s instruction set.
 #[inline(always)]
-unsafe fn passes<S: Simd>(strict: bool, v: S::V, theta: S::V) -> S::M {
+pub(super) unsafe fn passes<S: Simd>(strict: bool, v: S::V, theta: S::V) -> S::M {
     // SAFETY: by contract.
     unsafe { if strict { S::gt(v, theta) } else { S::ge(v, theta) } }
 }

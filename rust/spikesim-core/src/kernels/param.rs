@@ -39,6 +39,11 @@ impl Param {
         self.data[block * self.block_stride + pixel * self.pixel_stride + lane]
     }
 
+    /// Whether every neuron has a value of its own, not every channel.
+    pub fn is_per_neuron(&self) -> bool {
+        self.pixel_stride > 0
+    }
+
     /// The value of every neuron, `[block][pixel][lane]`: a state to start from.
     pub fn expand(&self, blocks: usize, pixels: usize, width: usize) -> Vec<f32> {
         let mut out = Vec::with_capacity(blocks * pixels * width);

@@ -199,6 +199,18 @@ impl Plan {
             .map(|(id, n)| (id, n.name.as_str(), n.shape.as_slice()))
     }
 
+    /// The layers that a run counts, in the graph's order: name, and whether it is a population.
+    pub fn counted(&self) -> Vec<(String, bool)> {
+        let kind = |node: &PlanNode| match &node.op {
+            PlanOp::Synapse { .. }
+            | PlanOp::Delayed { .. }
+            | PlanOp::Affine { shift: None, .. } => Some((node.name.clone(), false)),
+            PlanOp::Population(_) => Some((node.name.clone(), true)),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(kind).collect()
+    }
+
     /// Name of a node.
     pub fn name(&self, id: NodeId) -> &str {
         &self.nodes[id].name

@@ -146,7 +146,8 @@ impl<'a> Group<'a> {
         Ok(GroupResult { tallies: self.tallies, records: self.records, outputs })
     }
 
-    fn chunk(&mut self, steps: usize) -> Result<()> {
+    /// Values of a new chunk: nothing yet but the past.
+    pub(super) fn begin(&mut self) {
         let plan = self.shared.plan;
         self.values = (0..plan.nodes.len())
             .map(|id| {
@@ -158,6 +159,11 @@ impl<'a> Group<'a> {
                 self.states.iter_mut().map(start).collect()
             })
             .collect();
+    }
+
+    fn chunk(&mut self, steps: usize) -> Result<()> {
+        let plan = self.shared.plan;
+        self.begin();
         self.fill_input(steps)?;
         // Values that nobody reads any more are dropped at once: what is in flight stays small.
         let last_use = self.last_uses();
@@ -212,7 +218,7 @@ impl<'a> Group<'a> {
     }
 
     /// Keep of a node's value what the next chunk looks back to.
-    fn retire(&mut self, id: NodeId) {
+    pub(super) fn retire(&mut self, id: NodeId) {
         let node = &self.shared.plan.nodes[id];
         let values = std::mem::take(&mut self.values[id]);
         if node.history > 0 {
@@ -241,7 +247,7 @@ impl<'a> Group<'a> {
     }
 
     /// One node at `steps` of the chunk.
-    fn evaluate(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
+    pub(super) fn evaluate(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
         match &self.shared.plan.nodes[id].op {
             PlanOp::Input => Ok(()),
             PlanOp::Synapse { fused: true, .. } => Ok(()),
@@ -254,7 +260,7 @@ impl<'a> Group<'a> {
     }
 
     /// The readout takes the output node's values of this chunk.
-    fn read_values(&mut self, steps: usize) {
+    pub(super) fn read_values(&mut self, steps: usize) {
         let id = self.shared.plan.output;
         for (value, readout) in self.values[id].iter().zip(&mut self.readouts) {
             (0..steps).for_each(|t| readout.value(value, value.row(t, 0)));

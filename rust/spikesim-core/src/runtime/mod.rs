@@ -11,6 +11,7 @@ mod readout;
 mod record;
 mod request;
 mod simulator;
+mod stream;
 pub mod workers;
 
 pub use crate::step::{Input, StateArray};
@@ -18,6 +19,7 @@ pub use counts::{Counts, LayerCounts};
 pub use record::SpikeColumns;
 pub use request::{Options, Record};
 pub use simulator::{Output, Simulator};
+pub use stream::{StepInput, StepOutput, StreamOptions};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

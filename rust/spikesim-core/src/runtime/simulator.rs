@@ -10,6 +10,7 @@ use super::counts::{Counts, Tally};
 use super::group::{Group, GroupResult, SampleRecords, Shared};
 use super::record::{SpikeColumns, SpikeRecord, gather_raster};
 use super::request::Options;
+use super::stream::{StepInput, StepOutput, Stream, StreamOptions};
 use crate::graph::NodeId;
 use crate::kernels::fanout::Cost;
 use crate::kernels::gated::Sums;
@@ -41,12 +42,14 @@ pub struct Output {
 pub struct Simulator {
     plan: Arc<Plan>,
     states: Vec<SampleState>,
+    /// The stream under way; `states` is what it left where it was last touched.
+    stream: Option<Stream>,
 }
 
 impl Simulator {
     /// A simulator at rest.
     pub fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, states: Vec::new() }
+        Self { plan, states: Vec::new(), stream: None }
     }
 
     /// The plan.
@@ -63,6 +66,7 @@ impl Simulator {
         control: &Control,
     ) -> Result<Output> {
         self.check(input, options)?;
+        self.end_stream();
         let before = options.resume.then(|| self.states.clone());
         if !options.resume || self.states.is_empty() {
             self.states = vec![SampleState::initial(&self.plan); input.samples];
@@ -208,13 +212,61 @@ impl Simulator {
         out
     }
 
+    /// Begin a stream of one sample, from the initial state or (`resume`) from the last one.
+    /// Whatever else changes the state ends it.
+    pub fn begin_stream(&mut self, options: StreamOptions, resume: bool) -> Result<()> {
+        if options.window == Some(0) {
+            return Err(Error::input("stream", "window is 0, expected at least 1 step"));
+        }
+        self.end_stream();
+        if !resume || self.states.is_empty() {
+            self.states = vec![SampleState::initial(&self.plan)];
+        }
+        let [state] = &self.states[..] else {
+            let expected = "1 sample as a stream has; start it with reset=True";
+            return Err(Error::shape("stream", "state", &[self.states.len()], expected));
+        };
+        self.stream = Some(Stream::new(&self.plan, state, options));
+        Ok(())
+    }
+
+    /// The next step of the stream. A step that can't be read leaves the stream as it was.
+    pub fn stream_step(&mut self, input: &StepInput<'_>) -> Result<StepOutput> {
+        let Some(stream) = &mut self.stream else {
+            let problem = "the stream has ended, expected no run, reset or load_state_dict since \
+                           it began; start another one";
+            return Err(Error::input("stream", problem));
+        };
+        stream.step(&self.plan, &mut self.states, input)
+    }
+
+    /// How each node of the stream under way is stepped.
+    pub fn stream_report(&self) -> Vec<(String, &'static str)> {
+        self.stream.as_ref().map(|stream| stream.report(&self.plan)).unwrap_or_default()
+    }
+
+    /// Leave the state as the stream's last step left it, and the stream.
+    pub fn end_stream(&mut self) {
+        self.settle();
+        self.stream = None;
+    }
+
+    /// Bring the state to where the stream is.
+    fn settle(&mut self) {
+        if let (Some(stream), Some(state)) = (&mut self.stream, self.states.first_mut()) {
+            stream.settle(&self.plan, state);
+        }
+    }
+
     /// Restore the initial state.
     pub fn reset(&mut self) {
+        self.stream = None;
         self.states.clear();
     }
 
     /// The whole state as named arrays; one sample's initial state before the first run.
-    pub fn state(&self) -> Vec<StateArray> {
+    pub fn state(&mut self) -> Vec<StateArray> {
+        self.settle();
         if self.states.is_empty() {
             state::export(&self.plan, &[SampleState::initial(&self.plan)])
         } else {
@@ -225,6 +277,7 @@ impl Simulator {
     /// Go on from a saved state.
     pub fn load_state(&mut self, arrays: &[StateArray]) -> Result<()> {
         self.states = state::import(&self.plan, arrays)?;
+        self.stream = None;
         Ok(())
     }
 }

@@ -55,7 +55,7 @@ impl Prepared<'_> {
 }
 
 /// Size of what a set of blocks computes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     pub(crate) dims: Dims,
     pub(crate) width: usize,

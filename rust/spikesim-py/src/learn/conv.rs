@@ -17,6 +17,9 @@ use crate::error::{attached, detached, to_py};
 /// How long work goes on before signals are looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// (t, map, y, x, v)
+type Winner = (u16, u16, u16, u16, f32);
+
 struct Inner {
     net: conv::ConvNet,
     workers: Workers,
@@ -169,7 +172,7 @@ impl ConvNet {
         py: Python<'_>,
         layer: usize,
         x: PyReadonlyArrayDyn<'_, f32>,
-    ) -> PyResult<Vec<Vec<(u16, u16, u16, u16, f32)>>> {
+    ) -> PyResult<Vec<Vec<Winner>>> {
         let x = copied(py, &x)?;
         let mut inner = self.take()?;
         let Inner { net, workers } = &mut *inner;
