@@ -107,7 +107,7 @@ def training(args: argparse.Namespace, folder: Path, bindsnet: Worker | None) ->
             for turn in range(args.turns + 1):
                 for name, model in ours.items():
                     before = model.counts_ if turn else {"spikes": 0}
-                    seconds, _ = timed(lambda m=model: m.partial_fit(x, layout="TN"))
+                    seconds, _ = timed(lambda m=model, x=x: m.partial_fit(x, layout="TN"))
                     if turn:
                         turns.take(name, seconds, mean_rate(model, before, args.samples))
                 if bindsnet and turn:
@@ -168,7 +168,7 @@ def conductance(args: argparse.Namespace, folder: Path, rivals: dict[str, Worker
         spikes = packed(train)
         for turn in range(args.turns + 1):
             net = _core.Conductance(weights, theta, {})
-            seconds, out = timed(lambda net=net: net.run(*spikes, True, False))
+            seconds, out = timed(lambda net=net, s=spikes: net.run(*s, True, False))
             if turn:
                 total = f"{out['counts'].sum()} spikes, weights {net.weights().sum():.3f}"
                 turns.take("conductance", seconds, total)

@@ -87,9 +87,12 @@ def test_samples_are_answered_alone_by_any_number_of_threads():
 def test_s12_c1_constants():
     p = twin.ConductanceParams()
     net = twin.Conductance(np.zeros((1, 1), f32), ONE)
-    assert net.exc.h == f32(0.005) and net.inh.h == f32(0.05)
-    assert net.exc.keep_e == f32(math.exp(-0.5)) and net.exc.keep_i == f32(math.exp(-0.25))
-    assert net.exc.refractory == 10 and net.inh.refractory == 4
+    assert net.exc.h == f32(0.005)
+    assert net.inh.h == f32(0.05)
+    assert net.exc.keep_e == f32(math.exp(-0.5))
+    assert net.exc.keep_i == f32(math.exp(-0.25))
+    assert net.exc.refractory == 10
+    assert net.inh.refractory == 4
     assert (p.w_exc, p.w_inh, p.norm, p.theta_plus) == (10.4, 17.0, 78.0, 0.05)
 
 
@@ -123,10 +126,12 @@ def test_s12_c4_a_step():
     theta = [20.0, 20.0]
     spikes, net = both(weights, theta, [[0], []], learn=False)
     assert spikes == [(1, 0)]
-    assert net.exc.v[0] == -65 and net.inh.g_e.tolist() == [f32(10.4), 0]
+    assert net.exc.v[0] == -65
+    assert net.inh.g_e.tolist() == [f32(10.4), 0]
     _, net = both(weights, theta, [[0], [], []], learn=False)
     assert net.exc.g_i.tolist() == [0, 17]  # all but its own
-    assert net.exc.v[1] == -65 and net.inh.v[0] == -45
+    assert net.exc.v[1] == -65
+    assert net.inh.v[0] == -45
     _, net = both(weights, theta, [[0], [], [], []], learn=False)
     target = (-65 - 17 * 100) / 18
     expected = target + (-65 - target) * math.exp(-0.005 * 18)
@@ -167,7 +172,8 @@ def test_s12_c7_bounds_and_theta():
     _, net = both([[1000.0]], ONE, [[0], *[[]] * 9, [0], []], eta_pre=5000.0, eta_post=0)
     assert net.w[0, 0] == 0.0
     _, frozen = both([[1000.0]], ONE, steps, learn=False)
-    assert frozen.w[0, 0] == 1000 and frozen.theta[0] == 20
+    assert frozen.w[0, 0] == 1000
+    assert frozen.theta[0] == 20
 
 
 @rule("S12.c8")
@@ -206,7 +212,8 @@ def test_s12_c10_samples():
     learner = model().partial_fit(x[:1])
     engine = _core.ConductanceModel(json.dumps(configuration(model())))
     plain = twin.Conductance(engine.weights(), engine.theta(), configuration(model())["params"])
-    assert np.allclose(plain.w.sum(0), 12, atol=1e-4) and set(plain.theta) == {20.0}
+    assert np.allclose(plain.w.sum(0), 12, atol=1e-4)
+    assert set(plain.theta) == {20.0}
     plain.changed[:] = False
     rasters = poisson_spikes(x, 120, max_rate=300.0, dt=0.5)
     total = 0
@@ -232,7 +239,8 @@ def test_a_sample_is_repeated_until_it_has_spikes():
     x = np.full((1, 30), 0.05, f32)
     once = model().partial_fit(x).counts_
     more = model(min_spikes=10, max_repeats=8).partial_fit(x).counts_
-    assert once["presentations"] == 1 and 1 < more["presentations"] <= 9
+    assert once["presentations"] == 1
+    assert 1 < more["presentations"] <= 9
     assert more["input_spikes"] > 2 * once["input_spikes"]
 
 

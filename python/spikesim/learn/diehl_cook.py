@@ -439,9 +439,8 @@ class DiehlCook(Estimator):
         arrays: Arrays = {"weights": engine.weights(), "theta": engine.theta()}
         values: dict[str, Any] = {"seen": engine.seen, "counts": list(engine.counts)}
         if isinstance(engine, _Conductance):
-            names = ("populations", "last_inputs", "last_spikes")
-            *between, values["step"] = engine.state()
-            arrays |= dict(zip(names, between, strict=True))
+            state, inputs, neurons, values["step"] = engine.state()
+            arrays |= {"populations": state, "last_inputs": inputs, "last_spikes": neurons}
         if hasattr(self, "_labels"):
             arrays["classes"], arrays["rates"] = self.classes_, self._labels.rates
             arrays["labels"] = self.labels_

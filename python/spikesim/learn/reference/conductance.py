@@ -82,7 +82,7 @@ def phi(z: Floats) -> Floats:
         z: arguments >= 0, float32, any shape.
     """
     s = z.astype(f32)
-    halved = []
+    halved: list[NDArray[np.bool_]] = []
     while len(halved) < PHI_DOUBLINGS and (s > PHI_BOUND).any():
         large = s > PHI_BOUND
         s = np.where(large, s * f32(0.5), s)
