@@ -273,3 +273,77 @@ at_level!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx2"
 );
 at_level!(spread_neon, crossings_neon, Neon, "aarch64", "neon");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::philox::{philox, unit};
+
+    fn draw(k: usize, of: u32) -> f32 {
+        unit(philox([k as u32, of, 0, 0], [7, 7])[0])
+    }
+
+    /// The potential of one neuron, one spike after the other.
+    fn potential(g: &Area, weight: &[f32], spikes: &[Spike], place: usize, map: usize) -> f32 {
+        let (oy, ox) = (place / g.out_w(), place % g.out_w());
+        let mut v = 0.0;
+        for s in spikes {
+            let ky = (usize::from(s.y) + g.pad).checked_sub(oy).filter(|&k| k < g.kernel);
+            let kx = (usize::from(s.x) + g.pad).checked_sub(ox).filter(|&k| k < g.kernel);
+            if let (Some(ky), Some(kx)) = (ky, kx) {
+                v += weight[g.row(usize::from(s.c), ky, kx) + map];
+            }
+        }
+        v
+    }
+
+    #[test]
+    fn every_level_equals_the_naive_sum() {
+        for (case, &(h, w, kernel, pad, maps)) in
+            [(7, 9, 3, 1, 5), (5, 70, 5, 2, 33), (4, 4, 4, 0, 16), (3, 3, 2, 1, 1)]
+                .iter()
+                .enumerate()
+        {
+            let g = Area { in_h: h, in_w: w, in_c: 2, kernel, pad, maps };
+            let mut weight = vec![0.0; g.packed_len()];
+            for (i, x) in weight.iter_mut().enumerate() {
+                *x = if i % g.lanes() < maps { draw(i, case as u32) } else { 0.0 };
+            }
+            let all = (0..h * w * 2).map(|i| Spike {
+                y: (i / 2 / w) as u16,
+                x: (i / 2 % w) as u16,
+                c: (i % 2) as u16,
+            });
+            let spikes: Vec<Spike> =
+                all.enumerate().filter(|(i, _)| draw(*i, 99) < 0.4).map(|(_, s)| s).collect();
+            for level in Level::available() {
+                let mut v = Potentials::new(g);
+                v.spread(level, &weight, &spikes);
+                let mut expected = Vec::new();
+                for place in 0..g.places() {
+                    for (map, &found) in v.at(place).iter().enumerate() {
+                        let naive = potential(&g, &weight, &spikes, place, map);
+                        assert_eq!(found.to_bits(), naive.to_bits());
+                        if naive >= 1.5 {
+                            expected.push(Crossing {
+                                place: place as u32,
+                                map: map as u16,
+                                v: naive,
+                            });
+                        }
+                    }
+                }
+                assert!(!expected.is_empty());
+                let mut found = Vec::new();
+                v.crossings(level, 1.5, &mut found);
+                assert_eq!(found, expected);
+                found.clear();
+                v.spread(level, &weight, &spikes);
+                v.crossings(level, 1.5, &mut found);
+                let fired =
+                    |c: &Crossing| expected.iter().any(|e| (e.place, e.map) == (c.place, c.map));
+                assert!(!found.iter().any(fired), "a neuron fires twice");
+            }
+        }
+    }
+}
