@@ -128,7 +128,7 @@ class DiehlCook(Estimator):
         eta_pre: float = 1e-4,
         eta_post: float = 1e-2,
         lr_end: float | Literal["auto"] = "auto",
-        soft_bound: bool = False,
+        soft_bound: bool = True,
         x_tar: float | None = None,
         w_max: float = 1.0,
         norm: float | Literal["auto"] | None = "auto",
@@ -143,7 +143,7 @@ class DiehlCook(Estimator):
         n_gram: int = 2,
         threads: int | None = None,
         level: str | None = None,
-        chunk: int = 32,
+        chunk: int = 8,
     ) -> None:
         self.n_inputs = n_inputs
         self.n_neurons = n_neurons

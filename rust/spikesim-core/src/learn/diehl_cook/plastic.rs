@@ -4,6 +4,9 @@
 use super::config::Config;
 use crate::{Error, Result};
 
+/// The step of a spike that has not been.
+pub(super) const NEVER: u32 = u32::MAX;
+
 /// A neuron's weights in rows of `stride`.
 pub(super) struct Column<'a> {
     pub weights: &'a mut [f32],
@@ -28,17 +31,25 @@ impl Column<'_> {
         }
     }
 
-    /// The neuron's spike meets the inputs' traces (S12.11): `(input, trace)` pairs; how many
-    /// weights it touched.
+    /// The neuron's spike meets the inputs' traces (S12.11); how many weights it touched.
+    /// `last` is the step of each input's last spike, or NEVER; `step` the neuron's.
     pub fn potentiate(
         &mut self,
         cfg: &Config,
-        traces: impl Iterator<Item = (u32, f32)>,
+        inputs: impl Iterator<Item = u32>,
+        (last, step): (&[u32], u32),
         eta: f32,
     ) -> u64 {
         let target = cfg.x_tar.unwrap_or(0.0);
         let mut touched = 0;
-        for (i, x) in traces {
+        for i in inputs {
+            let spike = last[i as usize];
+            // Before the first spike the difference is beyond every table.
+            let ago = if spike == NEVER { usize::MAX } else { (step - spike) as usize };
+            let x = cfg.trace_pre.get(ago).copied().unwrap_or(0.0);
+            if x == 0.0 && cfg.x_tar.is_none() {
+                continue;
+            }
             let w = self.at(i);
             let amount = eta * (x - target);
             let change = if cfg.soft { amount * (cfg.w_max - *w) } else { amount };

@@ -5,13 +5,11 @@
 //! one reaches its threshold ([`membranes`]). What inhibits comes in the first step of a chunk.
 
 use super::config::{Config, Inhibitory, Model};
-use super::plastic::Column;
+use super::plastic::{Column, NEVER};
 use crate::kernels::aligned::Aligned;
 use crate::kernels::level::Level;
 use crate::kernels::membranes::{self, Task};
 use crate::kernels::poisson::Trains;
-
-const NEVER: u32 = u32::MAX;
 
 /// The weights: to be read, or to be learned with rates scaled by a factor.
 pub(super) enum Weights<'a> {
@@ -305,18 +303,13 @@ fn fire(
             }
         }
         s.seen = step + 1;
-        let (last, table) = (&s.last, &cfg.trace_pre);
-        let trace = |i: u32| match last[i as usize] {
-            NEVER => 0.0,
-            spike => table.get(step - spike as usize).copied().unwrap_or(0.0),
-        };
         let mut column = Column { weights, stride, neuron: j };
         let eta = *factor * cfg.eta_post;
+        let when = (&s.last[..], step as u32);
         s.updates += if cfg.x_tar.is_some() {
-            column.potentiate(cfg, (0..cfg.inputs as u32).map(|i| (i, trace(i))), eta)
+            column.potentiate(cfg, 0..cfg.inputs as u32, when, eta)
         } else {
-            let traces = inputs.iter().map(|&i| (i, trace(i))).filter(|(_, x)| *x > 0.0);
-            column.potentiate(cfg, traces, eta)
+            column.potentiate(cfg, inputs.iter().copied(), when, eta)
         };
     }
     match &cfg.model {
