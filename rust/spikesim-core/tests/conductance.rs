@@ -1,6 +1,8 @@
 //! The conductance kernels: every level against the naive oracle, to the bit, and vectors at
 //! rest that are left alone.
 
+#![allow(clippy::unwrap_used)]
+
 use spikesim_core::kernels::conductance::{
     ExcitatoryTask, InhibitoryTask, Membrane, step_excitatory, step_inhibitory,
 };
