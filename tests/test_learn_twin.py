@@ -3,12 +3,15 @@ winner-take-all, recurrence, delays, rewards."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 import spikesim as ss
 from learn_nets import Case, cases, same
+from rules import rule
 from spikesim import learn
 
 
@@ -31,13 +34,38 @@ def test_pair_stdp_on_a_linear_edge() -> None:
     assert np.abs(learner.network().node("fc").op.weight - weight).max() > 0.1
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@rule("S11.4")
+def test_amplitudes_that_are_none_in_float32() -> None:
+    """A term that rounds to 0 touches no eligibility: one touch more is one rounding more."""
+    rng = np.random.default_rng(5)
+    weight = rng.uniform(0, 1, (6, 10)).astype(np.float32)
+    spikes = rng.random((30, 1, 10)) < 0.4
+    trace = learn.Trace(3.7)
+    small = learn.Rule(
+        trace,
+        trace,
+        on_pre=learn.Term(pair=0.1),
+        on_post=learn.Term(pair=1e-279, silent=1e-279),
+        reward=learn.Reward(3.7, 0.3, 0.5),
+    )
+    case = pair_case(spikes, weight, small)
+    case.reward[:] = rng.integers(-1, 2, case.reward.shape)
+    same(case)
+    none = pair_case(spikes, weight, replace(small, on_post=learn.Term()))
+    none.reward[:] = case.reward
+    found = [c.learner() for c in (case, none)]
+    updates = [one.run(spikes, reward=case.reward).weight_updates for one in found]
+    assert updates[0] == updates[1] > 0
+    np.testing.assert_array_equal(*(one.network().node("fc").op.weight for one in found))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(cases(exact=True))
 def test_engine_equals_twin_on_dyadic_numbers(case: Case) -> None:
     same(case)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(cases(exact=False))
 def test_engine_equals_twin_on_any_floats(case: Case) -> None:
     same(case)

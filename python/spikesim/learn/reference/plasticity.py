@@ -96,7 +96,7 @@ class Plasticity:
 
     def _on_pre(self, k: int, z: Floats, post: Floats, slow: Floats | None, t: int) -> None:
         term, layer = self.rule.on_pre, self.layer
-        if term.pair == 0 and term.triplet == 0:
+        if f32(term.pair) == 0 and f32(term.triplet) == 0:
             return
         for y, x, c in _in_order(z):
             s = f32(0) if slow is None else slow[c, y, x]
@@ -113,7 +113,8 @@ class Plasticity:
 
     def _on_post(self, k: int, z: Floats, pre: Floats, slow: Floats | None, t: int) -> None:
         term, layer = self.rule.on_post, self.layer
-        if term.pair == 0 and term.triplet == 0 and term.silent == 0:
+        silent = f32(term.silent)
+        if f32(term.pair) == 0 and f32(term.triplet) == 0 and silent == 0:
             return
         for oy, ox, o in _in_order(z):
             s = f32(0) if slow is None else slow[o, oy, ox]
@@ -126,8 +127,8 @@ class Plasticity:
                     trace = pre[c][place]
                     if trace != 0:
                         self._apply(k, (o, j, ky, kx), amplitude * trace, t)
-                    elif term.silent != 0:
-                        self._apply(k, (o, j, ky, kx), f32(term.silent), t)
+                    elif silent != 0:
+                        self._apply(k, (o, j, ky, kx), silent, t)
 
     def _apply(self, k: int, at: tuple[int, ...], m: np.float32, t: int) -> None:
         delta = self._change(self.layer.weight[at], m)
