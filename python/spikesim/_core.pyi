@@ -168,6 +168,7 @@ def poisson_rasters(
     level: str | None = None,
 ) -> NDArray[np.uint8]: ...
 
+@final
 class ConvNet:
     """An encoder and layers of convolutional STDP, with their weights."""
 
@@ -203,6 +204,7 @@ class ConvNet:
     ) -> NDArray[np.float32]: ...
     def spikes(self, x: NDArray[np.float32], upto: int) -> tuple[NDArray[np.uint16], ...]: ...
 
+@final
 class Sem:
     """Neurons of which one fires for each sample, in proportion to e^u."""
 
@@ -228,6 +230,7 @@ class Sem:
     ) -> NDArray[np.uint64]: ...
     def transform(self, x: NDArray[np.bool_]) -> NDArray[np.float32]: ...
 
+@final
 class Conductance:
     """Diehl and Cook's network with conductances: its weights, thresholds and state."""
 
@@ -266,6 +269,7 @@ class Conductance:
         step: int,
     ) -> None: ...
 
+@final
 class ConductanceModel:
     """Diehl and Cook's network with conductances as `DiehlCook` is: it draws its own spikes."""
 
@@ -300,6 +304,7 @@ class ConductanceModel:
         self, x: NDArray[Any], threads: int
     ) -> tuple[tuple[int, int, int, int, int], NDArray[np.int64], NDArray[np.uint32]]: ...
 
+@final
 class Stream:
     """A stream under way on a simulator."""
 
