@@ -167,7 +167,6 @@ impl ConvNet {
     }
 
     /// The winners (t, map, y, x, v) that each image has, without learning from it.
-    #[allow(clippy::type_complexity)]
     fn winners(
         &self,
         py: Python<'_>,
