@@ -1,12 +1,9 @@
 //! Conductance-based LIF populations, one step at a time (S12.c): exponential Euler with the
 //! conductances frozen for the step, lanes over neurons.
 
+use super::at_level::at_level;
 use super::level::Level;
-use super::simd::{LANES, Portable, Simd};
-#[cfg(target_arch = "aarch64")]
-use super::simd_neon::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd_x86::{Avx2, Avx512};
+use super::simd::{LANES, Simd};
 
 /// Up to this argument φ is its first four terms.
 pub const PHI_SHORT: f32 = 0.03125;
@@ -330,73 +327,36 @@ unsafe fn inhibitory<S: Simd>(task: &mut InhibitoryTask<'_>) -> u32 {
     count
 }
 
-macro_rules! for_level {
-    ($level:ident, $avx2:ident, $avx512:ident, $neon:ident, $body:ident, $task:ty, $out:ty) => {
-        /// # Safety
-        /// The task was checked; the CPU has AVX2.
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2")]
-        unsafe fn $avx2(task: &mut $task) -> $out {
-            // SAFETY: handed on.
-            unsafe { $body::<Avx2>(task) }
-        }
-
-        /// # Safety
-        /// The task was checked; the CPU has AVX-512 F, BW, DQ, VL.
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-        unsafe fn $avx512(task: &mut $task) -> $out {
-            // SAFETY: handed on.
-            unsafe { $body::<Avx512>(task) }
-        }
-
-        /// # Safety
-        /// The task was checked; the CPU has NEON.
-        #[cfg(target_arch = "aarch64")]
-        #[target_feature(enable = "neon")]
-        unsafe fn $neon(task: &mut $task) -> $out {
-            // SAFETY: handed on.
-            unsafe { $body::<Neon>(task) }
-        }
-
-        /// One step at `level`.
-        ///
-        /// # Panics
-        /// When the level is not this CPU's or the arrays do not fit each other: bugs.
-        pub fn $level(level: Level, task: &mut $task) -> $out {
-            assert!(level.is_available(), "level {} on this CPU", level.name());
-            task.check();
-            // SAFETY: the level is available and `check` compared every length.
-            unsafe {
-                match level {
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => $avx512(task),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => $avx2(task),
-                    #[cfg(target_arch = "aarch64")]
-                    Level::Neon => $neon(task),
-                    _ => $body::<Portable>(task),
-                }
-            }
-        }
-    };
+at_level! {
+    /// # Safety
+    /// The task was checked; the CPU has the level.
+    unsafe fn excitatory_at(task: &mut ExcitatoryTask<'_>) -> u32 = excitatory;
 }
 
-for_level!(
-    step_excitatory,
-    excitatory_avx2,
-    excitatory_avx512,
-    excitatory_neon,
-    excitatory,
-    ExcitatoryTask<'_>,
-    u32
-);
-for_level!(
-    step_inhibitory,
-    inhibitory_avx2,
-    inhibitory_avx512,
-    inhibitory_neon,
-    inhibitory,
-    InhibitoryTask<'_>,
-    u32
-);
+at_level! {
+    /// # Safety
+    /// The task was checked; the CPU has the level.
+    unsafe fn inhibitory_at(task: &mut InhibitoryTask<'_>) -> u32 = inhibitory;
+}
+
+/// One step of the excitatory neurons at `level`; how many fired.
+///
+/// # Panics
+/// When the level is not this CPU's or the arrays do not fit each other: bugs.
+pub fn step_excitatory(level: Level, task: &mut ExcitatoryTask<'_>) -> u32 {
+    assert!(level.is_available(), "level {} on this CPU", level.name());
+    task.check();
+    // SAFETY: the level is available and `check` compared every length.
+    unsafe { excitatory_at(level, task) }
+}
+
+/// One step of the inhibitory neurons at `level`; how many fired.
+///
+/// # Panics
+/// As [`step_excitatory`].
+pub fn step_inhibitory(level: Level, task: &mut InhibitoryTask<'_>) -> u32 {
+    assert!(level.is_available(), "level {} on this CPU", level.name());
+    task.check();
+    // SAFETY: the level is available and `check` compared every length.
+    unsafe { inhibitory_at(level, task) }
+}

@@ -1,12 +1,9 @@
-//! One compiled copy of the kernels for every instruction set, chosen at run time.
+//! The block kernel at the width of the block and the instruction set of the plan.
 
+use super::at_level::at_level;
 use super::block::{self, BlockTask};
 use super::level::Level;
-use super::simd::{LANES, Portable, Simd};
-#[cfg(target_arch = "aarch64")]
-use super::simd_neon::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd_x86::{Avx2, Avx512};
+use super::simd::{LANES, Simd};
 
 /// Choose the block's width in vectors.
 ///
@@ -25,31 +22,10 @@ unsafe fn by_width<S: Simd>(width: usize, task: &mut BlockTask<'_>) {
     }
 }
 
-/// # Safety
-/// As [`block::run`]; the CPU has AVX2.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-unsafe fn block_avx2(width: usize, task: &mut BlockTask<'_>) {
-    // SAFETY: handed on.
-    unsafe { by_width::<Avx2>(width, task) }
-}
-
-/// # Safety
-/// As [`block::run`]; the CPU has AVX-512 F, BW, DQ, VL.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-unsafe fn block_avx512(width: usize, task: &mut BlockTask<'_>) {
-    // SAFETY: handed on.
-    unsafe { by_width::<Avx512>(width, task) }
-}
-
-/// # Safety
-/// As [`block::run`]; the CPU has NEON.
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-unsafe fn block_neon(width: usize, task: &mut BlockTask<'_>) {
-    // SAFETY: handed on.
-    unsafe { by_width::<Neon>(width, task) }
+at_level! {
+    /// # Safety
+    /// As [`block::run`]; the CPU has the level.
+    unsafe fn block_at(width: usize, task: &mut BlockTask<'_>) = by_width;
 }
 
 /// Run one block at `level`; `width` is 16, 32, 48 or 64 lanes.
@@ -62,15 +38,5 @@ pub fn run_block(level: Level, width: usize, task: &mut BlockTask<'_>) {
     task.check(width);
     // SAFETY: the level is available, `check` compared every slice with its documented size, and
     // event lists are in order and in bounds by construction (`Events`).
-    unsafe {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => block_avx512(width, task),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => block_avx2(width, task),
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => block_neon(width, task),
-            _ => by_width::<Portable>(width, task),
-        }
-    }
+    unsafe { block_at(level, width, task) }
 }

@@ -1,11 +1,8 @@
 //! One filter over an image, every output summed in ascending (ky, kx).
 
+use super::at_level::at_level;
 use super::level::Level;
-use super::simd::{LANES, Portable, Simd};
-#[cfg(target_arch = "aarch64")]
-use super::simd_neon::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd_x86::{Avx2, Avx512};
+use super::simd::{LANES, Simd};
 
 /// An image with the zeros that a filter of `size` (odd) needs around it, and the room that whole
 /// vectors need at the end of a row.
@@ -48,17 +45,7 @@ impl Canvas {
         assert_eq!(kernel.len(), self.size * self.size);
         assert_eq!(out.len(), self.h * self.out_width());
         // SAFETY: the level is available and the sizes are as above.
-        unsafe {
-            match level {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => filter_avx512(self, kernel, out),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => filter_avx2(self, kernel, out),
-                #[cfg(target_arch = "aarch64")]
-                Level::Neon => filter_neon(self, kernel, out),
-                _ => filter::<Portable>(self, kernel, out),
-            }
-        }
+        unsafe { filter_at(level, self, kernel, out) }
     }
 }
 
@@ -86,19 +73,8 @@ unsafe fn filter<S: Simd>(canvas: &Canvas, kernel: &[f32], out: &mut [f32]) {
     }
 }
 
-macro_rules! at_level {
-    ($filter:ident, $simd:ty, $arch:literal, $features:literal) => {
-        /// # Safety
-        /// The CPU has the features.
-        #[cfg(target_arch = $arch)]
-        #[target_feature(enable = $features)]
-        unsafe fn $filter(canvas: &Canvas, kernel: &[f32], out: &mut [f32]) {
-            // SAFETY: handed on.
-            unsafe { filter::<$simd>(canvas, kernel, out) }
-        }
-    };
+at_level! {
+    /// # Safety
+    /// The CPU has the level; sizes as [`Canvas::filter`] checked them.
+    unsafe fn filter_at(canvas: &Canvas, kernel: &[f32], out: &mut [f32]) = filter;
 }
-
-at_level!(filter_avx2, Avx2, "x86_64", "avx2");
-at_level!(filter_avx512, Avx512, "x86_64", "avx512f,avx512bw,avx512dq,avx512vl,avx2");
-at_level!(filter_neon, Neon, "aarch64", "neon");

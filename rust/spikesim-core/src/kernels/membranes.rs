@@ -5,13 +5,10 @@
 //! Lanes run over neurons and a step's spikes are added in their order, from +0: every level and
 //! every chunk of steps gives the same bits.
 
+use super::at_level::at_level;
 use super::level::Level;
 use super::poisson::Trains;
-use super::simd::{LANES, Portable, Simd};
-#[cfg(target_arch = "aarch64")]
-use super::simd_neon::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd_x86::{Avx2, Avx512};
+use super::simd::{LANES, Simd};
 
 /// Some steps of all membranes.
 pub struct Task<'a> {
@@ -175,31 +172,10 @@ unsafe fn run<S: Simd>(widest: usize, task: &mut Task<'_>, ends: &mut Vec<usize>
     Reached { step: limit, crossed: any }
 }
 
-/// # Safety
-/// As [`tile`]; the CPU has AVX2.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-unsafe fn run_avx2(task: &mut Task<'_>, ends: &mut Vec<usize>) -> Reached {
-    // SAFETY: handed on.
-    unsafe { run::<Avx2>(2, task, ends) }
-}
-
-/// # Safety
-/// As [`tile`]; the CPU has AVX-512 F, BW, DQ, VL.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-unsafe fn run_avx512(task: &mut Task<'_>, ends: &mut Vec<usize>) -> Reached {
-    // SAFETY: handed on.
-    unsafe { run::<Avx512>(6, task, ends) }
-}
-
-/// # Safety
-/// As [`tile`]; the CPU has NEON.
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-unsafe fn run_neon(task: &mut Task<'_>, ends: &mut Vec<usize>) -> Reached {
-    // SAFETY: handed on.
-    unsafe { run::<Neon>(2, task, ends) }
+at_level! {
+    /// # Safety
+    /// As [`tile`]; the CPU has the level.
+    unsafe fn run_at(most: usize, task: &mut Task<'_>, ends: &mut Vec<usize>) -> Reached = run;
 }
 
 /// Runs all membranes from `first` until `last`, or through the first step in which a lane
@@ -210,18 +186,14 @@ unsafe fn run_neon(task: &mut Task<'_>, ends: &mut Vec<usize>) -> Reached {
 pub fn advance(level: Level, task: &mut Task<'_>, ends: &mut Vec<usize>) -> Reached {
     assert!(level.is_available(), "level {} on this CPU", level.name());
     task.check();
+    // Vectors whose membranes stay in registers.
+    let most = match level {
+        Level::Avx512 => 6,
+        Level::Avx2 | Level::Neon => 2,
+        Level::Baseline => 1,
+    };
     // SAFETY: the level is available and the task was checked.
-    unsafe {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => run_avx512(task, ends),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => run_avx2(task, ends),
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => run_neon(task, ends),
-            _ => run::<Portable>(1, task, ends),
-        }
-    }
+    unsafe { run_at(level, most, task, ends) }
 }
 
 #[cfg(test)]

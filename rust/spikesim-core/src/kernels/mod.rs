@@ -6,6 +6,7 @@
 //! of the sums (S2) does not depend on the level.
 
 pub mod aligned;
+mod at_level;
 pub mod block;
 pub mod conductance;
 pub mod dense;

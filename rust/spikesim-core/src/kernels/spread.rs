@@ -5,12 +5,9 @@
 //! are stored in descending x. Both are then contiguous, and a spike costs one long add for each
 //! row of the kernel.
 
+use super::at_level::at_level;
 use super::level::Level;
-use super::simd::{LANES, Portable, Simd};
-#[cfg(target_arch = "aarch64")]
-use super::simd_neon::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd_x86::{Avx2, Avx512};
+use super::simd::{LANES, Simd};
 
 /// Where a spike is: row, column, channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,17 +130,7 @@ impl Potentials {
         assert!(spikes.iter().all(inside));
         // SAFETY: the level is available; the sizes of potentials and weights follow from the
         // area, and all spikes lie inside it.
-        unsafe {
-            match level {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => spread_avx512(self, packed, spikes),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => spread_avx2(self, packed, spikes),
-                #[cfg(target_arch = "aarch64")]
-                Level::Neon => spread_neon(self, packed, spikes),
-                _ => spread::<Portable>(self, packed, spikes),
-            }
-        }
+        unsafe { spread_at(level, self, packed, spikes) }
     }
 
     /// The neurons whose potential is now `>= threshold` and that had not fired, in ascending
@@ -154,17 +141,7 @@ impl Potentials {
     pub fn crossings(&mut self, level: Level, threshold: f32, out: &mut Vec<Crossing>) {
         assert!(level.is_available(), "level {} on this CPU", level.name());
         // SAFETY: the level is available; sizes follow from the area.
-        unsafe {
-            match level {
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => crossings_avx512(self, threshold, out),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => crossings_avx2(self, threshold, out),
-                #[cfg(target_arch = "aarch64")]
-                Level::Neon => crossings_neon(self, threshold, out),
-                _ => crossings::<Portable>(self, threshold, out),
-            }
-        }
+        unsafe { crossings_at(level, self, threshold, out) }
     }
 }
 
@@ -242,37 +219,17 @@ unsafe fn crossings<S: Simd>(of: &mut Potentials, threshold: f32, out: &mut Vec<
     }
 }
 
-macro_rules! at_level {
-    ($spread:ident, $crossings:ident, $simd:ty, $arch:literal, $features:literal) => {
-        /// # Safety
-        /// The CPU has the features.
-        #[cfg(target_arch = $arch)]
-        #[target_feature(enable = $features)]
-        unsafe fn $spread(to: &mut Potentials, packed: &[f32], spikes: &[Spike]) {
-            // SAFETY: handed on.
-            unsafe { spread::<$simd>(to, packed, spikes) }
-        }
-
-        /// # Safety
-        /// The CPU has the features.
-        #[cfg(target_arch = $arch)]
-        #[target_feature(enable = $features)]
-        unsafe fn $crossings(of: &mut Potentials, threshold: f32, out: &mut Vec<Crossing>) {
-            // SAFETY: handed on.
-            unsafe { crossings::<$simd>(of, threshold, out) }
-        }
-    };
+at_level! {
+    /// # Safety
+    /// The CPU has the level; sizes and spikes as [`Potentials::spread`] checked them.
+    unsafe fn spread_at(to: &mut Potentials, packed: &[f32], spikes: &[Spike]) = spread;
 }
 
-at_level!(spread_avx2, crossings_avx2, Avx2, "x86_64", "avx2");
-at_level!(
-    spread_avx512,
-    crossings_avx512,
-    Avx512,
-    "x86_64",
-    "avx512f,avx512bw,avx512dq,avx512vl,avx2"
-);
-at_level!(spread_neon, crossings_neon, Neon, "aarch64", "neon");
+at_level! {
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn crossings_at(of: &mut Potentials, threshold: f32, out: &mut Vec<Crossing>) = crossings;
+}
 
 #[cfg(test)]
 mod tests {

@@ -6,16 +6,13 @@
 //! they change nothing any more (S4.1). Afterwards the kernel says when the pixel must be looked
 //! at again even if nothing arrives.
 
+use super::at_level::at_level;
 use super::gather::{SparseParent, parent_sum};
 use super::level::Level;
 use super::neuron::{self, NeuronBlock};
 use super::param::Param;
 use super::silence::{NEVER, catch_up, wake};
-use super::simd::{LANES, Portable, Simd};
-#[cfg(target_arch = "aarch64")]
-use super::simd_neon::Neon;
-#[cfg(target_arch = "x86_64")]
-use super::simd_x86::{Avx2, Avx512};
+use super::simd::{LANES, Simd};
 use super::window::Dims;
 
 /// Room for the state of one pixel of a block.
@@ -194,31 +191,10 @@ unsafe fn by_width<S: Simd>(width: usize, task: &mut Touched<'_>) {
     }
 }
 
-/// # Safety
-/// As [`run`]; the CPU has AVX2.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-unsafe fn touched_avx2(width: usize, task: &mut Touched<'_>) {
-    // SAFETY: handed on.
-    unsafe { by_width::<Avx2>(width, task) }
-}
-
-/// # Safety
-/// As [`run`]; the CPU has AVX-512 F, BW, DQ, VL.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-unsafe fn touched_avx512(width: usize, task: &mut Touched<'_>) {
-    // SAFETY: handed on.
-    unsafe { by_width::<Avx512>(width, task) }
-}
-
-/// # Safety
-/// As [`run`]; the CPU has NEON.
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-unsafe fn touched_neon(width: usize, task: &mut Touched<'_>) {
-    // SAFETY: handed on.
-    unsafe { by_width::<Neon>(width, task) }
+at_level! {
+    /// # Safety
+    /// As [`run`]; the CPU has the level.
+    unsafe fn touched_at(width: usize, task: &mut Touched<'_>) = by_width;
 }
 
 /// Run one block at `level`; `width` is 16, 32, 48 or 64 lanes.
@@ -230,15 +206,5 @@ pub fn run_touched(level: Level, width: usize, task: &mut Touched<'_>) {
     assert!(level.is_available(), "level {} on this CPU", level.name());
     task.check(width);
     // SAFETY: the level is available and `check` compared every slice with its documented size.
-    unsafe {
-        match level {
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => touched_avx512(width, task),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => touched_avx2(width, task),
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon => touched_neon(width, task),
-            _ => by_width::<Portable>(width, task),
-        }
-    }
+    unsafe { touched_at(level, width, task) }
 }
