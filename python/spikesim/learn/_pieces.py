@@ -45,7 +45,7 @@ def rasters(X: ArrayLike, n_inputs: int, n_steps: int, where: str) -> tuple[Piec
         raise ShapeError(
             f"{where}: X has shape {raster.shape}, expected {n_inputs} values a sample"
         )
-    if flat.dtype != np.bool_ and not np.isin(flat, (0, 1)).all():
+    if flat.dtype != np.bool_ and not np.all((flat == 0) | (flat == 1)):
         raise InputError(f"{where}: X has values other than 0 and 1, expected spikes")
 
     def part(first: int, last: int) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ use spikesim_core::runtime::workers::{Workers, default_threads};
 use spikesim_core::runtime::{self, Control, Input, Options, Output, Record, StateArray};
 use spikesim_core::{Error, Result};
 
+use crate::array::copied;
 use crate::error::{attached, caught, detached, to_py};
 use crate::graph::Graph;
 
@@ -142,7 +143,7 @@ impl Simulator {
         threads: Option<usize>,
     ) -> PyResult<Self> {
         let graph = graph.get().snapshot();
-        let level = attached(py, || level.map_or_else(|| Ok(Level::best()), Level::parse))?;
+        let level = attached(py, || Level::chosen(level))?;
         let threads = threads.unwrap_or_else(default_threads);
         let plan = detached(py, || {
             if !(1..=1024).contains(&threads) {
@@ -193,10 +194,7 @@ impl Simulator {
         resume: bool,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        // A copy: another Python thread may write to the array while this one is detached.
-        let data = x.as_slice().map(<[f32]>::to_vec).map_err(|_| {
-            to_py(py, Error::input("run", "x is not in C order, expected a C-contiguous array"))
-        })?;
+        let data = copied(py, "run", &x)?;
         drop(x);
         let populations: BTreeMap<&str, usize> =
             self.plan.populations().map(|(id, name, _)| (name, id)).collect();

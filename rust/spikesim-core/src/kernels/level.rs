@@ -76,6 +76,11 @@ impl Level {
         }
     }
 
+    /// The level called `name`, or the best one where none is named.
+    pub fn chosen(name: Option<&str>) -> Result<Level> {
+        name.map_or_else(|| Ok(Self::best()), Self::parse)
+    }
+
     /// Vectors of 16 lanes that a block of outputs may have so that its sums stay in registers.
     pub fn max_vectors(self) -> usize {
         match self {

@@ -69,6 +69,13 @@ impl Trains {
         self.len() == 0
     }
 
+    /// Those of `inputs` inputs that spike, ascending.
+    pub fn inputs(&self, inputs: usize) -> impl Iterator<Item = u32> {
+        let mut spikes = vec![false; inputs];
+        self.rows[..self.len()].iter().for_each(|&i| spikes[i as usize] = true);
+        (0..inputs as u32).zip(spikes).filter_map(|(i, spikes)| spikes.then_some(i))
+    }
+
     /// All spikes, and where those of each step begin.
     #[inline(always)]
     pub fn parts(&self) -> (&[u32], &[u32]) {
@@ -116,6 +123,13 @@ impl Chances {
         let padded = self.len.next_multiple_of(GROUP);
         self.inputs.resize(padded, 0);
         self.chances.resize(padded, 0);
+    }
+
+    /// Only which inputs can spike, ascending, where spikes are not drawn.
+    pub fn keep(&mut self, inputs: impl Iterator<Item = u32>) {
+        self.inputs.clear();
+        self.inputs.extend(inputs);
+        self.len = self.inputs.len();
     }
 
     /// The inputs that can spike.
@@ -209,5 +223,6 @@ mod tests {
         trains.read(&[0, 1, 1, 0, 0, 0, 1, 0, 0], 3);
         assert_eq!((trains.at(0), trains.at(1), trains.at(2)), (&[1, 2][..], &[][..], &[0][..]));
         assert_eq!(trains.len(), 3);
+        assert_eq!(trains.inputs(4).collect::<Vec<_>>(), [0, 1, 2]);
     }
 }

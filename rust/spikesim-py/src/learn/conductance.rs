@@ -45,20 +45,13 @@ impl Conductance {
         level: Option<&str>,
     ) -> PyResult<Self> {
         let net = attached(py, || {
-            let mut p = ConductanceParams::default();
-            for (name, value) in params {
-                let Some(place) = p.get_mut(&name) else {
-                    let known = ConductanceParams::NAMES.join(", ");
-                    return Err(Error::input(name, format!("is unknown, expected one of {known}")));
-                };
-                *place = value;
-            }
-            let level = level.map_or(Ok(Level::best()), Level::parse)?;
+            let params = ConductanceParams::with(&params)?;
+            let level = Level::chosen(level)?;
             let (weights, theta) = (weights.as_array(), theta.as_array());
             let n_inputs = weights.nrows();
             let weights: Vec<f32> = weights.iter().copied().collect();
             let theta: Vec<f32> = theta.iter().copied().collect();
-            Net::new(&p, n_inputs, &weights, &theta, level)
+            Net::new(&params, n_inputs, &weights, &theta, level)
         })?;
         Ok(Self { net: Mutex::new(net), workers: Mutex::new(Workers::default()) })
     }

@@ -4,11 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
-use spikesim_core::Error;
-use spikesim_core::learn::diehl_cook::Counts;
+use spikesim_core::kernels::level::Level;
 use spikesim_core::learn::diehl_cook::conductance_model::ConductanceModel as Core;
 
-use super::diehl_cook::{Collected, Copied, Pools, Spikes, Tuple, level_of, tuple};
+use super::samples::{Collected, Copied, Pools, Spikes, Tuple, arrays, counts_of, misread, tuple};
 use crate::error::{attached, caught, detached};
 
 /// The network; what it has learned.
@@ -26,19 +25,13 @@ impl ConductanceModel {
     }
 }
 
-fn arrays<'py>(py: Python<'py>, counts: Counts, all: Collected) -> Spikes<'py> {
-    (tuple(counts), PyArray1::from_vec(py, all.start), PyArray1::from_vec(py, all.neurons))
-}
-
 #[pymethods]
 impl ConductanceModel {
     #[new]
     #[pyo3(signature = (config, level=None))]
     fn new(py: Python<'_>, config: &str, level: Option<&str>) -> PyResult<Self> {
         let core = detached(py, || {
-            let config = serde_json::from_str(config)
-                .map_err(|e| Error::input("DiehlCook", format!("configuration: {e}")))?;
-            Core::new(config, level_of(level)?)
+            Core::new(serde_json::from_str(config).map_err(misread)?, Level::chosen(level)?)
         })?;
         Ok(Self { inner: Mutex::new((core, Pools::default())) })
     }
@@ -84,8 +77,7 @@ impl ConductanceModel {
         seen: u64,
         counts: Tuple,
     ) -> PyResult<()> {
-        let (presentations, input_spikes, spikes, synops, weight_updates) = counts;
-        let counts = Counts { presentations, input_spikes, spikes, synops, weight_updates };
+        let counts = counts_of(counts);
         let weights: Vec<f32> = weights.as_array().iter().copied().collect();
         let theta = theta.as_array().to_vec();
         attached(py, || self.lock().0.restore(&weights, &theta, seen, counts))
@@ -134,18 +126,13 @@ impl ConductanceModel {
         threads: usize,
     ) -> PyResult<Spikes<'py>> {
         let x = Copied::new(py, x)?;
-        let (counts, all) = detached(py, || {
+        let answers = detached(py, || {
             let mut guard = self.lock();
             let (core, workers) = &mut *guard;
             let pool = workers.entry(threads).or_default().pool(threads)?;
-            let answers = pool.install(|| caught(|| core.respond(x.samples())))?;
-            let (mut all, mut counts) = (Collected::default(), Counts::default());
-            for (c, spikes) in &answers {
-                counts.add(c);
-                all.push(spikes);
-            }
-            Ok((counts, all))
+            pool.install(|| caught(|| core.respond(x.samples())))
         })?;
+        let (counts, all) = Collected::of(&answers);
         Ok(arrays(py, counts, all))
     }
 }

@@ -1,10 +1,9 @@
 //! `_core.ConvNet`: convolutional STDP. `spikesim.learn.ConvSTDP` is its face.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use spikesim_core::kernels::level::Level;
@@ -12,7 +11,9 @@ use spikesim_core::learn::conv::{self, Encoder, Features, Shape, Spec};
 use spikesim_core::runtime::workers::{Workers, default_threads};
 use spikesim_core::{Error, Result};
 
-use crate::error::{attached, detached, to_py};
+use super::exclusive;
+use crate::array::copied;
+use crate::error::{attached, detached};
 
 /// How long work goes on before signals are looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -35,21 +36,11 @@ pub struct ConvNet {
 
 impl ConvNet {
     fn take(&self) -> PyResult<MutexGuard<'_, Inner>> {
-        match self.inner.try_lock() {
-            Ok(inner) => Ok(inner),
-            Err(TryLockError::Poisoned(inner)) => Ok(inner.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
-                "ConvSTDP: it is at work in another thread, expected one call at a time",
-            )),
-        }
+        exclusive(
+            &self.inner,
+            "ConvSTDP: it is at work in another thread, expected one call at a time",
+        )
     }
-}
-
-fn copied(py: Python<'_>, x: &PyReadonlyArrayDyn<'_, f32>) -> PyResult<Vec<f32>> {
-    // A copy: another Python thread may write to the array while this one is detached.
-    x.as_slice().map(<[f32]>::to_vec).map_err(|_| {
-        to_py(py, Error::input("X", "it is not in C order, expected a C-contiguous array"))
-    })
 }
 
 #[pymethods]
@@ -68,9 +59,9 @@ impl ConvNet {
         level: Option<&str>,
         threads: Option<usize>,
     ) -> PyResult<Self> {
-        let filter = copied(py, &filter)?;
+        let filter = copied(py, "X", &filter)?;
         attached(py, || {
-            let level = level.map_or_else(|| Ok(Level::best()), Level::parse)?;
+            let level = Level::chosen(level)?;
             let layers: Vec<Spec> = serde_json::from_str(layers_json)
                 .map_err(|e| Error::input("layers", format!("the description is wrong: {e}")))?;
             let size = filter.len().isqrt();
@@ -111,7 +102,7 @@ impl ConvNet {
         seen: u64,
     ) -> PyResult<()> {
         let shape = weight.as_array().shape().to_vec();
-        let weight = copied(py, &weight)?;
+        let weight = copied(py, "X", &weight)?;
         let mut inner = self.take()?;
         attached(py, || {
             let conv = inner.net.conv_mut(layer)?;
@@ -136,7 +127,7 @@ impl ConvNet {
         batch_size: usize,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<usize> {
-        let x = copied(py, &x)?;
+        let x = copied(py, "X", &x)?;
         let mut inner = self.take()?;
         let Inner { net, workers } = &mut *inner;
         let pool = attached(py, || workers.pool(self.threads))?;
@@ -173,7 +164,7 @@ impl ConvNet {
         layer: usize,
         x: PyReadonlyArrayDyn<'_, f32>,
     ) -> PyResult<Vec<Vec<Winner>>> {
-        let x = copied(py, &x)?;
+        let x = copied(py, "X", &x)?;
         let mut inner = self.take()?;
         let Inner { net, workers } = &mut *inner;
         let pool = attached(py, || workers.pool(self.threads))?;
@@ -191,7 +182,7 @@ impl ConvNet {
         features: &str,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
-        let x = copied(py, &x)?;
+        let x = copied(py, "X", &x)?;
         let features = match features {
             "latency" => Features::Latency,
             "potential" => Features::Potential,
@@ -233,7 +224,7 @@ impl ConvNet {
         x: PyReadonlyArrayDyn<'py, f32>,
         upto: usize,
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let x = copied(py, &x)?;
+        let x = copied(py, "X", &x)?;
         let inner = self.take()?;
         let volley = detached(py, || Ok(inner.net.spikes(&x, upto)))?;
         let mut columns = [const { Vec::new() }; 4];

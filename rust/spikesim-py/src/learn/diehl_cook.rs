@@ -1,20 +1,16 @@
 //! `_core.DiehlCook`: the network that `spikesim.learn.DiehlCook` is the face of. Its calls take
 //! some samples at a time: Python looks for Ctrl-C between them, so whole samples are kept.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
+use spikesim_core::Error;
 use spikesim_core::kernels::level::Level;
-use spikesim_core::learn::diehl_cook::{Config, Counts, DiehlCook as Core, Samples, rasters};
-use spikesim_core::runtime::workers::Workers;
-use spikesim_core::{Error, Result};
+use spikesim_core::learn::diehl_cook::{DiehlCook as Core, rasters};
 
+use super::samples::{Collected, Copied, Pools, Spikes, Tuple, arrays, counts_of, misread, tuple};
 use crate::error::{attached, caught, detached, to_py};
-
-/// A pool for each number of threads that was asked for.
-pub(super) type Pools = BTreeMap<usize, Workers>;
 
 /// The network; what it has learned.
 #[pyclass(frozen, module = "spikesim._core")]
@@ -23,63 +19,10 @@ pub struct DiehlCook {
     level: Level,
 }
 
-pub(super) type Tuple = (u64, u64, u64, u64, u64);
-/// Counts; where each sample's spikes begin; the neurons of all spikes.
-pub(super) type Spikes<'py> = (Tuple, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>);
-
-pub(super) fn tuple(c: Counts) -> Tuple {
-    (c.presentations, c.input_spikes, c.spikes, c.synops, c.weight_updates)
-}
-
-/// Spikes of samples one after the other.
-#[derive(Default)]
-pub(super) struct Collected {
-    pub(super) start: Vec<i64>,
-    pub(super) neurons: Vec<u32>,
-}
-
-impl Collected {
-    pub(super) fn push(&mut self, spikes: &[u32]) {
-        if self.start.is_empty() {
-            self.start.push(0);
-        }
-        self.neurons.extend_from_slice(spikes);
-        self.start.push(self.neurons.len() as i64);
-    }
-}
-
-/// Chances (float32) or rasters (uint8), copied: another thread may write to them meanwhile.
-pub(super) enum Copied {
-    Chances(Vec<f32>),
-    Rasters(Vec<u8>),
-}
-
-impl Copied {
-    pub(super) fn new(py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let wrong = || to_py(py, Error::input("DiehlCook", "x is not contiguous float32 or uint8"));
-        if let Ok(x) = x.extract::<PyReadonlyArrayDyn<'_, f32>>() {
-            return Ok(Self::Chances(x.as_slice().map_err(|_| wrong())?.to_vec()));
-        }
-        let x: PyReadonlyArrayDyn<'_, u8> = x.extract().map_err(|_| wrong())?;
-        Ok(Self::Rasters(x.as_slice().map_err(|_| wrong())?.to_vec()))
-    }
-
-    pub(super) fn samples(&self) -> Samples<'_> {
-        match self {
-            Self::Chances(p) => Samples::Chances(p),
-            Self::Rasters(r) => Samples::Rasters(r),
-        }
-    }
-}
-
 impl DiehlCook {
     fn lock(&self) -> MutexGuard<'_, (Core, Pools)> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(super) fn level_of(level: Option<&str>) -> Result<Level> {
-    level.map_or_else(|| Ok(Level::best()), Level::parse)
 }
 
 #[pymethods]
@@ -87,12 +30,9 @@ impl DiehlCook {
     #[new]
     #[pyo3(signature = (config, level=None))]
     fn new(py: Python<'_>, config: &str, level: Option<&str>) -> PyResult<Self> {
-        let level = attached(py, || level_of(level))?;
-        let core = detached(py, || {
-            let config: Config = serde_json::from_str(config)
-                .map_err(|e| Error::input("DiehlCook", format!("configuration: {e}")))?;
-            Core::new(config, level)
-        })?;
+        let level = attached(py, || Level::chosen(level))?;
+        let core =
+            detached(py, || Core::new(serde_json::from_str(config).map_err(misread)?, level))?;
         Ok(Self { inner: Mutex::new((core, Pools::default())), level })
     }
 
@@ -134,8 +74,7 @@ impl DiehlCook {
         seen: u64,
         counts: Tuple,
     ) -> PyResult<()> {
-        let (presentations, input_spikes, spikes, synops, weight_updates) = counts;
-        let counts = Counts { presentations, input_spikes, spikes, synops, weight_updates };
+        let counts = counts_of(counts);
         let weights: Vec<f32> = weights.as_array().iter().copied().collect();
         let theta: Vec<f32> = theta.as_array().iter().copied().collect();
         attached(py, || self.lock().0.restore(&weights, &theta, seen, counts))
@@ -154,7 +93,7 @@ impl DiehlCook {
     ) -> PyResult<Spikes<'py>> {
         let x = Copied::new(py, x)?;
         let factors: Vec<f32> = factors.as_array().iter().copied().collect();
-        let (collected, counts) = detached(py, || {
+        let (counts, all) = detached(py, || {
             let mut guard = self.lock();
             let (core, workers) = &mut *guard;
             let mut all = Collected::default();
@@ -168,13 +107,9 @@ impl DiehlCook {
             } else {
                 core.train(x.samples(), &factors, |s| all.push(s))?;
             }
-            Ok((all, core.counts()))
+            Ok((core.counts(), all))
         })?;
-        Ok((
-            tuple(counts),
-            PyArray1::from_vec(py, collected.start),
-            PyArray1::from_vec(py, collected.neurons),
-        ))
+        Ok(arrays(py, counts, all))
     }
 
     /// Answers while nothing is learned: counts of this call, spikes of each sample.
@@ -185,26 +120,14 @@ impl DiehlCook {
         threads: usize,
     ) -> PyResult<Spikes<'py>> {
         let x = Copied::new(py, x)?;
-        let (collected, counts) = detached(py, || {
+        let answers = detached(py, || {
             let mut guard = self.lock();
             let (core, workers) = &mut *guard;
-            let answers = workers
-                .entry(threads)
-                .or_default()
-                .pool(threads)?
-                .install(|| caught(|| Ok(core.respond(x.samples()))))?;
-            let (mut all, mut counts) = (Collected::default(), Counts::default());
-            for (c, spikes) in &answers {
-                counts.add(c);
-                all.push(spikes);
-            }
-            Ok((all, counts))
+            let pool = workers.entry(threads).or_default().pool(threads)?;
+            pool.install(|| caught(|| Ok(core.respond(x.samples()))))
         })?;
-        Ok((
-            tuple(counts),
-            PyArray1::from_vec(py, collected.start),
-            PyArray1::from_vec(py, collected.neurons),
-        ))
+        let (counts, all) = Collected::of(&answers);
+        Ok(arrays(py, counts, all))
     }
 }
 
@@ -225,7 +148,7 @@ pub fn poisson_rasters<'py>(
         return Err(to_py(py, Error::shape("poisson_spikes", "x", &shape, "(N, inputs)")));
     };
     let chances: Vec<f32> = chances.as_array().iter().copied().collect();
-    let level = attached(py, || level_of(level))?;
+    let level = attached(py, || Level::chosen(level))?;
     let out = detached(py, || Ok(rasters(level, seed, (inputs.max(1), steps), &chances, first)))?;
     PyArray1::from_vec(py, out).reshape(vec![samples, steps, inputs])
 }

@@ -6,9 +6,22 @@ mod conductance_model;
 mod conv;
 mod diehl_cook;
 mod network;
+mod samples;
 mod sem;
 
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+
+/// What `mutex` guards, unless another call has it: one at a time, says `busy`.
+fn exclusive<'a, T>(mutex: &'a Mutex<T>, busy: &'static str) -> PyResult<MutexGuard<'a, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Ok(guard),
+        Err(TryLockError::Poisoned(guard)) => Ok(guard.into_inner()),
+        Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(busy)),
+    }
+}
 
 /// Add what this module has to `_core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,10 +1,10 @@
 //! `_core.Learner`: a network that learns. `spikesim.learn.Learner` is its face.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use spikesim_core::kernels::level::Level;
@@ -14,6 +14,8 @@ use spikesim_core::learn::state::{Numbers, Saved};
 use spikesim_core::runtime::Input;
 use spikesim_core::{Error, Result};
 
+use super::exclusive;
+use crate::array::copied;
 use crate::error::{attached, caught, detached, to_py};
 use crate::graph::Graph;
 
@@ -24,15 +26,11 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// The learner, unless another call has it.
     fn lock(&self) -> PyResult<MutexGuard<'_, network::Learner>> {
-        match self.inner.try_lock() {
-            Ok(inner) => Ok(inner),
-            Err(TryLockError::Poisoned(inner)) => Ok(PoisonError::into_inner(inner)),
-            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
-                "learner: it is running in another thread, expected one run at a time",
-            )),
-        }
+        exclusive(
+            &self.inner,
+            "learner: it is running in another thread, expected one run at a time",
+        )
     }
 }
 
@@ -47,7 +45,7 @@ impl Learner {
         level: Option<&str>,
     ) -> PyResult<Self> {
         let graph = graph.get().snapshot();
-        let level = attached(py, || level.map_or_else(|| Ok(Level::best()), Level::parse))?;
+        let level = attached(py, || Level::chosen(level))?;
         let spec: Spec = attached(py, || {
             serde_json::from_str(spec_json).map_err(|error| {
                 Error::input("learn", format!("the rules are no description ({error})"))
@@ -79,14 +77,8 @@ impl Learner {
         v: bool,
         control: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        // Copies: another Python thread may write to the arrays while this one is detached.
-        let copy = |array: &PyReadonlyArrayDyn<'_, f32>| {
-            array.as_slice().map(<[f32]>::to_vec).map_err(|_| {
-                to_py(py, Error::input("run", "x is not in C order, expected a contiguous array"))
-            })
-        };
-        let data = copy(&x)?;
-        let reward = reward.as_ref().map(copy).transpose()?;
+        let data = copied(py, "run", &x)?;
+        let reward = reward.as_ref().map(|reward| copied(py, "run", reward)).transpose()?;
         let mut inner = self.lock()?;
         let learner: &mut network::Learner = &mut inner;
         let mut raised: Option<PyErr> = None;

@@ -1,16 +1,16 @@
 //! `_core.Sem`: the soft winner-take-all. `spikesim.learn.SEM` is its face.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use spikesim_core::Result;
 use spikesim_core::kernels::level::Level;
 use spikesim_core::learn::sem;
 use spikesim_core::runtime::workers::{Workers, default_threads};
 
+use super::exclusive;
 use crate::error::{attached, detached};
 
 /// How long work goes on before signals are looked at.
@@ -32,13 +32,7 @@ pub struct Sem {
 
 impl Sem {
     fn take(&self) -> PyResult<MutexGuard<'_, Inner>> {
-        match self.inner.try_lock() {
-            Ok(inner) => Ok(inner),
-            Err(TryLockError::Poisoned(inner)) => Ok(inner.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
-                "SEM: it is at work in another thread, expected one call at a time",
-            )),
-        }
+        exclusive(&self.inner, "SEM: it is at work in another thread, expected one call at a time")
     }
 }
 
@@ -61,7 +55,7 @@ impl Sem {
         threads: Option<usize>,
     ) -> PyResult<Self> {
         let params = sem::Params { eta, eta_bias, c, w_min, w_max, seed };
-        let level = attached(py, || level.map_or_else(|| Ok(Level::best()), Level::parse))?;
+        let level = attached(py, || Level::chosen(level))?;
         let sem = sem::Sem::new(neurons, inputs, params, level);
         let inner = Mutex::new(Inner { sem, workers: Workers::default() });
         Ok(Self { inner, threads: threads.unwrap_or_else(default_threads) })

@@ -123,6 +123,12 @@ impl State {
         [&self.v, &self.g_e, &self.g_i, &self.wait, &self.inh_v, &self.inh_g_e, &self.inh_wait]
     }
 
+    /// The same, to be written to.
+    fn arrays_mut(&mut self) -> [&mut Aligned; 7] {
+        let Self { v, g_e, g_i, wait, inh_v, inh_g_e, inh_wait, .. } = self;
+        [v, g_e, g_i, wait, inh_v, inh_g_e, inh_wait]
+    }
+
     fn flush(&mut self) {
         self.driven = self.driven && flush(&mut self.g_e);
         self.inhibited = self.inhibited && flush(&mut self.g_i);
@@ -139,6 +145,15 @@ fn flush(g: &mut [f32]) -> bool {
         *x = y;
     }
     bits != 0
+}
+
+/// The neurons whose bits are set in tiles of lanes, ascending.
+fn neurons(tiles: &[u16]) -> impl Iterator<Item = usize> + '_ {
+    tiles.iter().enumerate().flat_map(|(tile, &bits)| {
+        let some = |bits: u16| (bits != 0).then_some(bits);
+        std::iter::successors(some(bits), move |bits| some(bits & (bits - 1)))
+            .map(move |bits| tile * LANES + bits.trailing_zeros() as usize)
+    })
 }
 
 /// The network: constants, weights and thresholds, and where it is.
@@ -251,19 +266,8 @@ impl Conductance {
         }
         let mut fresh = State::new(&self.constants, self.threshold.len());
         let n = self.n;
-        for (k, a) in [
-            &mut fresh.v,
-            &mut fresh.g_e,
-            &mut fresh.g_i,
-            &mut fresh.wait,
-            &mut fresh.inh_v,
-            &mut fresh.inh_g_e,
-            &mut fresh.inh_wait,
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            a[..n].copy_from_slice(&state[k * n..(k + 1) * n]);
+        for (array, values) in fresh.arrays_mut().into_iter().zip(state.chunks_exact(n)) {
+            array[..n].copy_from_slice(values);
         }
         self.state = fresh;
         self.step = step;
@@ -316,22 +320,17 @@ impl Conductance {
                 let changed = self.plasticity.depress(&mut self.weights, lanes, inputs, self.step);
                 activity.updates += changed;
             }
-            for tile in 0..if any { self.state.fired.len() } else { 0 } {
-                let mut bits = self.state.fired[tile];
-                while bits != 0 {
-                    let j = tile * LANES + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    activity.counts[j] += 1;
-                    if record {
-                        activity.spikes.push((t as u32, j as u32));
-                    }
-                    if learn {
-                        self.theta[j] += self.constants.theta_plus;
-                        self.threshold[j] = self.constants.exc.v_threshold + self.theta[j];
-                        let lanes = self.threshold.len();
-                        let (w, step) = (&mut self.weights, self.step);
-                        activity.updates += self.plasticity.potentiate(w, lanes, j, step);
-                    }
+            for j in neurons(if any { &self.state.fired } else { &[] }) {
+                activity.counts[j] += 1;
+                if record {
+                    activity.spikes.push((t as u32, j as u32));
+                }
+                if learn {
+                    self.theta[j] += self.constants.theta_plus;
+                    self.threshold[j] = self.constants.exc.v_threshold + self.theta[j];
+                    let lanes = self.threshold.len();
+                    let (w, step) = (&mut self.weights, self.step);
+                    activity.updates += self.plasticity.potentiate(w, lanes, j, step);
                 }
             }
             self.step += 1;
@@ -358,14 +357,9 @@ impl Conductance {
             let (inhibitory, any) = advance(c, self.level, w, theta, &mut state, at, inputs);
             activity.inputs += inputs.len() as u64;
             activity.inhibitory += u64::from(inhibitory);
-            for tile in 0..if any { state.fired.len() } else { 0 } {
-                let mut bits = state.fired[tile];
-                while bits != 0 {
-                    let j = tile * LANES + bits.trailing_zeros() as usize;
-                    bits &= bits - 1;
-                    activity.counts[j] += 1;
-                    activity.spikes.push((t as u32, j as u32));
-                }
+            for j in neurons(if any { &state.fired } else { &[] }) {
+                activity.counts[j] += 1;
+                activity.spikes.push((t as u32, j as u32));
             }
         }
         activity
@@ -422,14 +416,9 @@ fn advance(
     if any == 0 {
         return (inhibitory, false);
     }
-    for (tile, &bits) in state.fired.iter().enumerate() {
-        let mut bits = bits;
-        while bits != 0 {
-            let j = tile * LANES + bits.trailing_zeros() as usize;
-            bits &= bits - 1;
-            state.inh_g_e[j] += c.w_exc;
-            state.awake[tile] = true;
-        }
+    for j in neurons(&state.fired) {
+        state.inh_g_e[j] += c.w_exc;
+        state.awake[j / LANES] = true;
     }
     (inhibitory, true)
 }

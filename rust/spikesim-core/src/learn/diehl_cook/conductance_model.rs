@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use super::conductance::{Activity, Conductance, Spikes};
 use super::conductance_params::ConductanceParams;
-use super::{Counts, FROZEN, Response, Sample, Samples, TRAINING, WEIGHTS, key};
+use super::{Counts, FROZEN, Response, Sample, Samples, TRAINING, draw_row, key};
 use crate::kernels::level::Level;
-use crate::kernels::philox::{philox, unit};
 use crate::kernels::poisson::{Chances, MAX_STEPS, Stream, Trains, draw};
 use crate::{Error, Result};
 
@@ -79,10 +78,7 @@ impl Source {
 
 impl ConductanceConfig {
     fn params(&self) -> Result<ConductanceParams> {
-        let mut params = ConductanceParams::default();
-        for (name, value) in &self.params {
-            *params.get_mut(name).ok_or_else(|| Error::input(name.clone(), "is unknown"))? = *value;
-        }
+        let params = ConductanceParams::with(&self.params)?;
         for (name, steps) in [("n_steps", self.steps), ("rest", self.rest + 1)] {
             if steps == 0 || steps > MAX_STEPS {
                 return Err(Error::input(name, format!("{steps} steps, at most {MAX_STEPS}")));
@@ -120,15 +116,9 @@ impl ConductanceModel {
     /// A network with random weights, normalised.
     pub fn new(cfg: ConductanceConfig, level: Level) -> Result<Self> {
         let params = cfg.params()?;
-        let stream = Stream { key: key(cfg.seed), purpose: WEIGHTS, attempt: 0, sample: 0 };
         let mut weights = vec![0.0; cfg.inputs * cfg.neurons];
         for (i, row) in weights.chunks_exact_mut(cfg.neurons).enumerate() {
-            for (k, four) in row.chunks_mut(4).enumerate() {
-                let counter = Stream { sample: k as u64, ..stream }.counter(0, i as u32);
-                for (w, word) in four.iter_mut().zip(philox(counter, stream.key)) {
-                    *w = 0.3 * (unit(word) + 0.01);
-                }
-            }
+            draw_row(cfg.seed, i, row, |u| 0.3 * (u + 0.01));
         }
         let theta = vec![params.theta_init as f32; cfg.neurons];
         let mut net = Conductance::new(&params, cfg.inputs, &weights, &theta, level)?;

@@ -1,5 +1,7 @@
 //! The constants of the conductance model: as its author writes them, and rounded once.
 
+use std::collections::BTreeMap;
+
 use crate::kernels::conductance::Membrane;
 use crate::{Error, Result};
 
@@ -21,8 +23,7 @@ macro_rules! params {
             /// Their names, in order.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
 
-            /// The one called `name`.
-            pub fn get_mut(&mut self, name: &str) -> Option<&mut f64> {
+            fn get_mut(&mut self, name: &str) -> Option<&mut f64> {
                 match name {
                     $(stringify!($name) => Some(&mut self.$name),)+
                     _ => None,
@@ -89,6 +90,22 @@ params! {
     norm = 78.0;
     /// Theta at the beginning, mV.
     theta_init = 20.0;
+}
+
+impl ConductanceParams {
+    /// The paper's, but for those that are `given` by name.
+    pub fn with(given: &BTreeMap<String, f64>) -> Result<Self> {
+        let mut params = Self::default();
+        for (name, value) in given {
+            let Some(place) = params.get_mut(name) else {
+                let known = Self::NAMES.join(", ");
+                let problem = format!("is unknown, expected one of {known}");
+                return Err(Error::input(name.clone(), problem));
+            };
+            *place = *value;
+        }
+        Ok(params)
+    }
 }
 
 /// What the steps work with.

@@ -110,15 +110,8 @@ impl DiehlCook {
         cfg.check()?;
         let stride = cfg.neurons.next_multiple_of(LANES);
         let mut weights = Aligned::zeros(cfg.inputs * stride);
-        let stream = Stream { key: key(cfg.seed), purpose: WEIGHTS, attempt: 0, sample: 0 };
         for (i, row) in weights.chunks_exact_mut(stride).enumerate() {
-            for (k, four) in row[..cfg.neurons].chunks_mut(4).enumerate() {
-                let counter = Stream { sample: k as u64, ..stream }.counter(0, i as u32);
-                let words = philox(counter, stream.key);
-                for (w, word) in four.iter_mut().zip(words) {
-                    *w = cfg.w_init * unit(word);
-                }
-            }
+            draw_row(cfg.seed, i, &mut row[..cfg.neurons], |u| cfg.w_init * u);
         }
         for neuron in 0..cfg.neurons {
             Column { weights: &mut weights, stride, neuron }.normalise(&cfg)?;
@@ -251,6 +244,17 @@ impl DiehlCook {
     }
 }
 
+/// The weights that input `i` begins with, of numbers in [0, 1) (S12.20).
+fn draw_row(seed: u64, i: usize, row: &mut [f32], weight: impl Fn(f32) -> f32) {
+    let stream = Stream { key: key(seed), purpose: WEIGHTS, attempt: 0, sample: 0 };
+    for (k, four) in row.chunks_mut(4).enumerate() {
+        let counter = Stream { sample: k as u64, ..stream }.counter(0, i as u32);
+        for (w, word) in four.iter_mut().zip(philox(counter, stream.key)) {
+            *w = weight(unit(word));
+        }
+    }
+}
+
 /// The seed's two halves.
 fn key(seed: u64) -> [u32; 2] {
     [seed as u32, (seed >> 32) as u32]
@@ -353,9 +357,7 @@ fn show(
             }
             Sample::Raster(raster) => {
                 s.trains.read(raster, cfg.inputs);
-                let can = |i: &u32| raster.chunks_exact(cfg.inputs).any(|r| r[*i as usize] != 0);
-                chances.inputs = (0..cfg.inputs as u32).filter(can).collect();
-                chances.len = chances.inputs.len();
+                chances.keep(s.trains.inputs(cfg.inputs));
                 0
             }
         };
