@@ -18,18 +18,22 @@ from spikesim.errors import InputError, UnsupportedError
 __all__ = ["Normalise", "Reward", "Rule", "Term", "Trace"]
 
 
+def _float(place: str, name: str, value: Any, expected: str) -> float:
+    try:
+        if isinstance(value, bool | str | bytes):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{place}: {name} is {value!r}, expected {expected}") from None
+
+
 def number(place: str, name: str, value: Any, least: float | None = None) -> float:
     """A finite number that float32 holds, at least `least`.
 
     Raises:
         InputError: It is none.
     """
-    try:
-        if isinstance(value, bool | str | bytes):
-            raise TypeError
-        found = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{place}: {name} is {value!r}, expected a number") from None
+    found = _float(place, name, value, "a number")
     if not math.isfinite(found) or abs(found) > float(np.finfo(np.float32).max):
         raise InputError(f"{place}: {name} is {found}, expected a finite float32")
     if least is not None and found < least:
@@ -43,14 +47,9 @@ def time_constant(place: str, name: str, value: Any, zero: bool = False) -> floa
     Raises:
         InputError: It is none of these.
     """
-    if value is None or (isinstance(value, float) and value == math.inf):
+    if value is None:
         return None
-    try:
-        if isinstance(value, bool | str | bytes):
-            raise TypeError
-        found = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{place}: {name} is {value!r}, expected steps") from None
+    found = _float(place, name, value, "steps")
     if found == math.inf:
         return None
     if not math.isfinite(found) or found < 0 or (found == 0 and not zero):

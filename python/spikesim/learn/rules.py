@@ -98,14 +98,17 @@ def AntiSTDP(
         >>> ss.learn.AntiSTDP(0.01).on_post.pair
         -0.01
     """
-    return Rule(
-        pre=Trace(tau_plus, nearest),
-        post=Trace(tau_minus, nearest),
-        on_pre=Term(pair=number("AntiSTDP", "a_minus", a_minus)),
-        on_post=Term(pair=-number("AntiSTDP", "a_plus", a_plus)),
+    # Checked here, so that an error names this rule.
+    a_plus, a_minus = number("AntiSTDP", "a_plus", a_plus), number("AntiSTDP", "a_minus", a_minus)
+    return PairSTDP(
+        -a_plus,
+        -a_minus,
+        tau_plus,
+        tau_minus,
+        w_min,
+        w_max,
+        nearest=nearest,
         dependence=dependence,
-        w_min=w_min,
-        w_max=w_max,
         normalise=normalise,
     )
 
@@ -296,20 +299,18 @@ def RewardSTDP(
         >>> ss.learn.RewardSTDP(tau_eligibility=200.0).reward
         Reward(tau=200.0, gain=1.0, rate=1.0)
     """
-    return _with_reward(
-        PairSTDP(
-            a_plus,
-            a_minus,
-            tau_plus,
-            tau_minus,
-            w_min,
-            w_max,
-            nearest=nearest,
-            dependence=dependence,
-            normalise=normalise,
-        ),
-        Reward(tau_eligibility),
+    rule = PairSTDP(
+        a_plus,
+        a_minus,
+        tau_plus,
+        tau_minus,
+        w_min,
+        w_max,
+        nearest=nearest,
+        dependence=dependence,
+        normalise=normalise,
     )
+    return replace(rule, reward=Reward(tau_eligibility))
 
 
 def MSTDP(
@@ -347,7 +348,7 @@ def MSTDP(
         Reward(tau=0.0, gain=1.0, rate=0.1)
     """
     rule = PairSTDP(a_plus, a_minus, tau_plus, tau_minus, w_min, w_max)
-    return _with_reward(rule, Reward(0.0, rate=number("MSTDP", "gamma", gamma)))
+    return replace(rule, reward=Reward(0.0, rate=number("MSTDP", "gamma", gamma)))
 
 
 def MSTDPET(
@@ -388,8 +389,5 @@ def MSTDPET(
     if tau is None:
         raise InputError("MSTDPET: tau_eligibility is infinite, expected finite steps")
     rule = PairSTDP(a_plus, a_minus, tau_plus, tau_minus, w_min, w_max)
-    return _with_reward(rule, Reward(tau, gain=1 / tau, rate=number("MSTDPET", "gamma", gamma)))
-
-
-def _with_reward(rule: Rule, reward: Reward) -> Rule:
-    return replace(rule, reward=reward)
+    rate = number("MSTDPET", "gamma", gamma)
+    return replace(rule, reward=Reward(tau, gain=1 / tau, rate=rate))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.learn.reference.cells import Floats
-from spikesim.learn.reference.numbers import exp_of_negative, philox, unit
+from spikesim.learn.reference.numbers import exp_of_negative, unit
+from spikesim.learn.reference.philox import one
 from spikesim.learn.wta import KWTA, HardWTA, LateralInhibition, MapInhibition, Part, SoftWTA
 
 SOFT = 0x736F6674
@@ -113,8 +114,7 @@ class Competition:
         total = 0.0
         for weight in weights:
             total += weight
-        key = (self.seed & 0xFFFFFFFF, self.seed >> 32)
-        mark = unit(philox((SOFT, sample, self.population, t), key)[0]) * total
+        mark = unit(one((SOFT, sample, self.population, t), self.seed)[0]) * total
         running = 0.0
         for at, weight in zip(ascending, weights, strict=True):
             running += weight

@@ -1,5 +1,4 @@
-"""Numbers that have to be the same to the bit everywhere: the exponential function, decays,
-Philox."""
+"""Numbers that have to be the same to the bit everywhere: the exponential function, decays."""
 
 from __future__ import annotations
 
@@ -31,21 +30,6 @@ def decay(tau: float | None, n: int) -> np.float32:
         return np.float32(1.0)
     d = exp_of_negative(-n / tau) if tau > 0 else 0.0
     return np.float32(0.0 if d < _LEAST else d)
-
-
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Philox4x32-10 (Salmon et al. 2011)."""
-    c, k = list(counter), list(key)
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [
-            (b >> 32) ^ c[1] ^ k[0],
-            b & 0xFFFFFFFF,
-            (a >> 32) ^ c[3] ^ k[1],
-            a & 0xFFFFFFFF,
-        ]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return c[0], c[1], c[2], c[3]
 
 
 def unit(word: int) -> float:

@@ -31,6 +31,12 @@ def philox(counter: tuple[Any, Any, Any, Any], seed: int) -> list[Words]:
     return c
 
 
+def one(counter: tuple[int, int, int, int], seed: int) -> tuple[int, int, int, int]:
+    """The four words of one counter."""
+    a, b, c, d = map(int, philox(counter, seed))
+    return a, b, c, d
+
+
 def draws(seed: int, purpose: int, attempt: int, sample: int, n_steps: int, n: int) -> Words:
     """(n_steps, n): a draw of 16 bits for each step and input (S12.2)."""
     what = purpose << 24 | attempt << 16

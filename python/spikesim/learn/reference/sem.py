@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["exp", "learn", "philox", "probabilities", "spikes"]
+from spikesim.learn.reference.philox import one
+
+__all__ = ["exp", "learn", "probabilities", "spikes"]
 
 Floats = NDArray[np.float32]
 
@@ -33,17 +35,6 @@ def exp(x: Any) -> Floats:
     p = (p * r + _f32(1)) * r + _f32(1)
     power = ((n.astype(np.int32) + 127) << 23).astype(np.int32).view(_f32)
     return np.asarray(p * power)
-
-
-def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Philox4x32-10 of Salmon et al. (2011), in Python's whole numbers."""
-    a, b, c, d = counter
-    k, m = key
-    for _ in range(10):
-        x, y = 0xD2511F53 * a, 0xCD9E8D57 * c
-        a, b, c, d = (y >> 32) ^ b ^ k, y & 0xFFFFFFFF, (x >> 32) ^ d ^ m, x & 0xFFFFFFFF
-        k, m = (k + 0x9E3779B9) & 0xFFFFFFFF, (m + 0xBB67AE85) & 0xFFFFFFFF
-    return a, b, c, d
 
 
 def spikes(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -85,7 +76,7 @@ def learn(
     y = spikes(pixels)
     odds, total = _odds(weight, bias, y)
     counter = (seen & 0xFFFFFFFF, seen >> 32, 0, _DRAW)
-    word = philox(counter, (seed & 0xFFFFFFFF, seed >> 32))[0]
+    word = one(counter, seed)[0]
     target = _f32(word >> 8) * _f32(2**-24) * total
     below, winner = _f32(0), len(odds) - 1
     for k, e in enumerate(odds):
