@@ -35,10 +35,10 @@ from rich.table import Table  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from converters import BATCH, Answer, Converter, installed  # noqa: E402
+from spikesim.convert.report import wilson  # noqa: E402
 from tasks import task  # noqa: E402
 
 STEPS = (1, 2, 4, 8, 16, 32)
-Z95 = 1.959963984540054
 
 
 def arguments() -> argparse.Namespace:
@@ -64,14 +64,6 @@ def arguments() -> argparse.Namespace:
 
 
 # --- Statistics -----------------------------------------------------------------------------------
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a fraction (Wilson 1927)."""
-    p, z2 = right / n, Z95 * Z95
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return middle - half, middle + half
 
 
 def paired(
@@ -114,7 +106,7 @@ def ann_row(ann: nn.Module, x: Tensor, y: NDArray[Any]) -> dict[str, Any]:
     """The ANN itself."""
     predicted = torch.cat([ann(batch) for batch in x.split(BATCH)]).argmax(1).numpy()
     right = predicted == y
-    low, high = wilson(int(right.sum()), len(y))
+    low, high = wilson(float(right.mean()), len(y))
     return {"accuracy": float(right.mean()), "low": low, "high": high}
 
 
@@ -142,7 +134,7 @@ def measure(
     right = {n: answer.output[n].argmax(1) == y for n in steps}
     row["by_steps"] = {}
     for n in steps:
-        low, high = wilson(int(right[n].sum()), len(y))
+        low, high = wilson(float(right[n].mean()), len(y))
         row["by_steps"][n] = {
             "accuracy": float(right[n].mean()),
             "low": low,

@@ -13,7 +13,6 @@ compared first.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import tempfile
@@ -24,18 +23,8 @@ from typing import Any
 import numpy as np
 
 import spikesim as ss
+from spikesim.convert.report import wilson
 from spikesim.learn import ConvSTDP, LatencyPool, STDPConv
-
-#: Standard deviations of a 95 % interval.
-Z = 1.959964
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share."""
-    p, spread = right / n, Z * Z / n
-    middle = (p + spread / 2) / (1 + spread)
-    half = Z * math.sqrt(p * (1 - p) / n + spread / (4 * n)) / (1 + spread)
-    return middle - half, middle + half
 
 
 def network(seed: int) -> ConvSTDP:
@@ -57,7 +46,7 @@ def accuracy(seeds: list[int]) -> None:
         model.fit_readout(train.x, train.y)
         readout = time.process_time() - begin - layers
         right = round(model.score(x, y) * len(y))
-        low, high = wilson(right, len(y))
+        low, high = wilson(right / len(y), len(y))
         scores.append(right / len(y))
         print(
             f"| {seed} | {right} | {right / len(y):.2%} ({low:.2%} to {high:.2%}) | "

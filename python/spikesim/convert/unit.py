@@ -103,11 +103,10 @@ class _Unit:
 
     def network(self) -> Network:
         old, new = self.net, Network(self.net.input_shape, dt=self.net.dt, meta=self.net.meta)
-        later = []
+        later, there = [], {"input"}
         for node in old.nodes[1:]:
             sources = [(e.src, e.delay) for e in self.edges if e.dst == node.name]
             # Edges from nodes that come later follow in their order, after those added here.
-            there = {n.name for n in new.nodes}
             first = next((i for i, (s, _) in enumerate(sources) if s not in there), len(sources))
             entry = node.name
             if node.name in self.scaled:
@@ -118,6 +117,7 @@ class _Unit:
             else:
                 new.add(self._op(node), node.name, sources[:first])
             later += [(src, entry, delay) for src, delay in sources[first:]]
+            there.add(node.name)
         for edge in later:
             new.connect(*edge)
         new.output, new.readout = old.output, old.readout
