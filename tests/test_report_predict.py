@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spikesim.convert.report import ConversionReport, StepsPrediction, predict_steps
@@ -117,6 +117,8 @@ def test_without_the_ann() -> None:
     st.none() | st.floats(0, 1),
     st.floats(0, 1),
 )
+# A ceiling so near to the foot that the quotient overflows.
+@example({1: 0.0, 57: 1.0}, 1.0, 1, 0.0, 0.0)
 def test_any_table_has_a_sound_answer(
     table: dict[int, float], wanted: float, n: int, reference: float | None, clipping: float
 ) -> None:

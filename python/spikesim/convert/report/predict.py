@@ -267,7 +267,8 @@ def _crossings(goal: float, ends: _Measured) -> tuple[Array, Array]:
         log = -0.5 * (start + mean**2 / width**2 - centre**2 * gain)
         log += prior + math.log(share) - 0.5 * np.log(gain * width**2)
         ceiling = np.minimum(centre[..., None] + _NODES / np.sqrt(gain)[..., None], 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        # Where the ceiling lies on the foot, or next to it, the goal is never or at once.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             part = (goal - p) / (ceiling - p)
             # Below its foot a curve is at once; at and above its ceiling it never is.
             at = t0 / (-np.log(np.clip(part, 0.0, 1.0))) ** (1 / beta)
