@@ -31,7 +31,15 @@ class Outcome:
 class Reference:
     """spikesim.reference, keeping the state between runs."""
 
-    def __init__(self, net: ss.Network, sums: str = "ordered", device: str = "cpu") -> None:
+    def __init__(
+        self,
+        net: ss.Network,
+        sums: str = "ordered",
+        device: str = "cpu",
+        precision: str = "f32",
+        clips: Any = None,
+    ) -> None:
+        self.options = {"precision": precision, "clips": clips}
         self.net = net
         self.sums = sums
         self.device = device
@@ -49,6 +57,7 @@ class Reference:
             record=ARRAYS,
             sums=self.sums,  # type: ignore[arg-type]
             state=None if reset else self.state,
+            **self.options,
         )
         self.state = result.state
         return Outcome(

@@ -11,6 +11,7 @@ class Numbers(Protocol):
     """What draws options and numbers: `strategies.Builder`."""
 
     exact: bool
+    integers: bool
 
     def pick(self, *choices: Any) -> Any:
         """One of some."""
@@ -22,19 +23,20 @@ class Numbers(Protocol):
 def population(builder: Numbers, shape: tuple[int, ...]) -> Any:
     """Any population that may be added."""
     pick, parameter = builder.pick, builder.parameter
+    many = "signed" if builder.integers else "multi"
     fields: dict[str, Any] = {
-        "spikes": pick("single", "single", "single", "multi", "signed", "none"),
+        "spikes": pick("single", "single", "single", many, "signed", "none"),
         "reset": pick("subtract", "to_value", "none"),
         "v_threshold": parameter(shape, 0.25, 1.5),
         "v_reset": parameter(shape, -0.5, 0.1875),
         "v_leak": pick(0.0, 0.0, parameter(shape, -0.5, 0.5)),
         "alpha_mem": pick(1.0, 0.5, parameter(shape, 0, 1)),
-        "gain": pick(1.0, 1.0, parameter(shape, 0.25, 1.5)),
+        "gain": pick(1.0, 1.0, parameter(shape[: 1 if builder.integers else None], 0.25, 1.5)),
         "v0": pick(0.0, parameter(shape, -0.5, 1.5)),
         "i0": pick(0.0, parameter(shape, -0.5, 0.5)),
         "v_min": pick(None, None, parameter(shape, -1, 0)),
     }
-    if pick(True, False, False):
+    if pick(True, False, False) and not builder.integers:
         fields["synapse"] = pick("decay_first", "decay_after", "alpha")
         fields["alpha_syn"] = parameter(shape, 0, 1)
         fields["w_in"] = pick(1.0, parameter(shape, 0.25, 1.5))
@@ -59,7 +61,8 @@ def population(builder: Numbers, shape: tuple[int, ...]) -> Any:
         fields["reset_timing"] = pick(*timings)
         if fields["reset_timing"] == "same_step":
             fields["order"] = "A" if alpha else pick("A", "A", "A", "B")
-    if fields.get("reset_timing", "same_step") == "same_step" and fields.get("order") != "B":
+    plain = fields.get("reset_timing", "same_step") == "same_step" and fields.get("order") != "B"
+    if plain and not builder.integers:
         fields["refractory"] = pick(0, 0, 1, 2)
         if pick(True, False, False):
             fields["theta_plus"] = parameter(shape, 0, 1)

@@ -72,8 +72,12 @@ class Case:
 class Builder:
     """Draws one network, node by node."""
 
-    def __init__(self, draw: Draw, exact: bool, recurrent: bool = True) -> None:
+    def __init__(
+        self, draw: Draw, exact: bool, recurrent: bool = True, integers: bool = False
+    ) -> None:
         self.draw = draw
+        self.integers = integers
+        """Only what precision i8 has rules for."""
         self.exact = exact
         self.recurrent = recurrent
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed"))
@@ -372,6 +376,8 @@ class Builder:
         """Steps that synapses take: mostly none; one for all, or one each."""
         if not self.pick(False, False, least > 0, True):
             return None
+        if self.integers:
+            return least + self.pick(0, 1, 3)
         return self.rng.integers(least, least + self.pick(1, 2, 4), self.pick((), shape, shape))
 
     def norm(self, value: Value) -> Value:
@@ -426,9 +432,11 @@ def inputs(draw: Draw, builder: Builder, shape: tuple[int, ...]) -> tuple[Any, i
 
 
 @st.composite
-def cases(draw: Draw, exact: bool, recurrent: bool = True, blocks: int = 4) -> Case:
+def cases(
+    draw: Draw, exact: bool, recurrent: bool = True, blocks: int = 4, integers: bool = False
+) -> Case:
     """A network and its input."""
-    builder = Builder(draw, exact, recurrent)
+    builder = Builder(draw, exact, recurrent, integers)
     value = builder.start()
     for _ in range(draw(st.integers(1, blocks), label="blocks")):
         value = builder.block(value)

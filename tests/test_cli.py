@@ -134,6 +134,18 @@ def test_run_on_a_named_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(capsys, "run", DIGITS, "digits", "--threads", "1")["threads"] == 1
 
 
+def test_run_in_integers_says_what_they_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    result = answer(capsys, "run", DIGITS, "digits", "--precision", "i8")
+    assert result["precision"] == "i8"
+    assert result["accuracy"] >= 0.97
+    cost = result["quantisation"]
+    assert [layer["name"] for layer in cost["layers"]] == ["conv1", "conv2", "fc1", "fc2"]
+    assert all(0 < layer["weight_rmse"] < 0.02 for layer in cost["layers"])
+    assert all(0.8 < p["agreement"] <= 1 for p in cost["populations"])
+    assert run(["run", DIGITS, "digits", "--precision", "i8"]) == 0
+    assert "spikes of if3 as f32" in capsys.readouterr().out
+
+
 def test_run_for_people_says_the_preprocessing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["run", DIGITS, "digits", "--energy", "horowitz45-fp32"]) == 0
     out = " ".join(capsys.readouterr().out.split())
@@ -223,7 +235,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", DIGITS, "digits", "--n-steps", "0"], "n_steps"),
         (["run", DIGITS, "digits", "--n-steps", "many"], "--n-steps"),
         (["run", DIGITS, "digits", "--n-steps", "9" * 23], "n_steps"),
-        (["run", DIGITS, "digits", "--precision", "i8"], "i8"),
+        (["run", DIGITS, "digits", "--precision", "i4"], "i4"),
         (["run", DIGITS, "digits", "--precision", "f8"], "f8"),
         (["run", DIGITS, "digits", "--threads", "0"], "threads"),
         (["run", DIGITS, "digits", "--threads", "9" * 20], "threads"),

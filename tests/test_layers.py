@@ -45,6 +45,7 @@ PYTHON_ORDER: list[set[str]] = [
     {"network"},
     {"nir"},
     {"reference", "train", "learn"},
+    {"quantisation"},
     {"convert"},
     {"models", "conformance", "detection"},
     {"recipes"},

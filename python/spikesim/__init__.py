@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from spikesim.convert.report import ConversionReport
     from spikesim.events import Events, StepEvents
     from spikesim.nir import NirAssumption, NirOptions
+    from spikesim.quantisation import quantise
     from spikesim.result import Counts, Result, SpikeRaster
     from spikesim.simulator import Simulator
     from spikesim.stream import StreamOutput
@@ -95,6 +96,7 @@ _LAZY = {
     "models": "spikesim.models",
     "nir": "spikesim.nir",
     "plot": "spikesim.plot",
+    "quantise": "spikesim.quantisation",
     "recipes": "spikesim.recipes",
     "reference": "spikesim.reference",
     "simulator": "spikesim.simulator",
@@ -157,6 +159,7 @@ __all__ = [
     "nir",
     "ops",
     "plot",
+    "quantise",
     "recipes",
     "reference",
     "to_torch",

@@ -1,7 +1,7 @@
 """The compiled part of spikesim. Its calls are coarse and its arguments already checked for type:
 `spikesim.Network` and `spikesim.Simulator` are what to use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, final
 
@@ -74,8 +74,14 @@ class Simulator:
     """A compiled network and its state."""
 
     def __new__(
-        cls, graph: Graph, level: str | None = None, threads: int | None = None
+        cls,
+        graph: Graph,
+        level: str | None = None,
+        threads: int | None = None,
+        clips: Mapping[str, Sequence[float] | NDArray[np.float32]] | None = None,
     ) -> Simulator: ...
+    @property
+    def precision(self) -> str: ...
     @property
     def level(self) -> str: ...
     @property
@@ -95,8 +101,8 @@ class Simulator:
         progress: Callable[[int], None] | None = None,
     ) -> dict[str, Any]: ...
     def reset(self) -> None: ...
-    def state(self) -> dict[str, NDArray[np.float32]]: ...
-    def load_state(self, arrays: dict[str, NDArray[np.float32]]) -> None: ...
+    def state(self) -> dict[str, NDArray[Any]]: ...
+    def load_state(self, arrays: dict[str, NDArray[Any]]) -> None: ...
 
 @final
 class Learner:

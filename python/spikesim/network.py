@@ -307,25 +307,35 @@ class Network:
             importlib.import_module(other).save(self, place)
 
     def compile(
-        self, precision: str = "f32", threads: int | None = None, level: str | None = None
+        self,
+        precision: str = "f32",
+        threads: int | None = None,
+        level: str | None = None,
+        clips: Mapping[str, Any] | None = None,
     ) -> Simulator:
         """Plans the network for this machine.
 
         Args:
-            precision: "f32".
+            precision: "f32", or "i8": weights of i8, one scale an output channel, and integer
+                sums, membranes and thresholds (docs/semantics.md, S14). `quantise` says what it
+                costs in accuracy.
             threads: Number of threads; None: as many as there are cores. No result depends on it.
             level: Instruction set; None: the best there is. No result depends on it.
+            clips: With "i8": the largest magnitudes that the weights of a layer keep, one an
+                output channel, by layer; larger weights are cut off. Others keep all.
 
         Returns:
             A simulator; later changes of the network do not reach it.
 
         Raises:
             GraphError: The network is not valid, or something is `unsettled`.
+            InputError: An argument is none of these.
+            UnsupportedError: With "i8": the network has something that integers have no rule for.
         """
         from spikesim.simulator import compile_network
 
         self.runnable()
-        return compile_network(self, precision, threads, level)
+        return compile_network(self, precision, threads, level, clips)
 
     def _free_name(self, op: Op) -> str:
         """The kind (of a neuron its model) without "2d", and the first number that is free."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikesim import _core, knobs
 from spikesim._inputs import prepare, whole_number
-from spikesim.errors import InputError, UnsupportedError
+from spikesim.errors import InputError
 from spikesim.result import Counts, Result, SpikeRaster
 from spikesim.stream import Stream, open_stream
 
@@ -29,12 +29,11 @@ def compile_network(
     precision: str = "f32",
     threads: int | None = None,
     level: str | None = None,
+    clips: Mapping[str, Any] | None = None,
 ) -> Simulator:
     """Plans `net`: `Network.compile`, where the arguments are described."""
-    if precision != "f32":
-        if precision == "i8":
-            raise UnsupportedError('compile: precision "i8" is not supported yet; use "f32"')
-        raise InputError(f'compile: precision is {precision!r}, expected "f32"')
+    if precision not in ("f32", "i8"):
+        raise InputError(f'compile: precision is {precision!r}, expected "f32" or "i8"')
     knob = knobs.read()
     threads = threads if threads is not None else knob.threads
     if threads is not None:
@@ -42,7 +41,19 @@ def compile_network(
     level = level if level is not None else knob.level
     if level is not None and not isinstance(level, str):
         raise InputError(f"compile: level is {level!r}, expected a name or None")
-    return Simulator(net, _core.Simulator(net._graph, level, threads))
+    return Simulator(net, _core.Simulator(net._graph, level, threads, _clips(precision, clips)))
+
+
+def _clips(precision: str, clips: Mapping[str, Any] | None) -> dict[str, list[float]] | None:
+    if precision == "f32":
+        if clips is not None:
+            raise InputError('compile: clips are given for precision "f32", expected None')
+        return None
+    try:
+        found = {str(k): np.asarray(c, np.float32) for k, c in (clips or {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"compile: clips are no arrays by layer ({error})") from error
+    return {name: clip.reshape(-1).tolist() for name, clip in found.items()}
 
 
 class Simulator:
@@ -67,6 +78,11 @@ class Simulator:
     def level(self) -> str:
         """SIMD level in use."""
         return self._core.level
+
+    @property
+    def precision(self) -> str:
+        """Precision in use: "f32" or "i8"."""
+        return self._core.precision
 
     @property
     def threads(self) -> int:
@@ -190,6 +206,7 @@ class Simulator:
         Raises:
             GraphError: `dt` is another one than the network's.
             InputError: A bad argument, a bad type or value of a step, or the stream has ended.
+            UnsupportedError: The simulator was compiled with `precision="i8"`.
             EventError: Events out of order or outside the input.
             ShapeError: A step of another shape, or `reset=False` with a state of several samples.
             RuntimeError: This simulator is running in another thread, or another stream has begun.
@@ -218,15 +235,16 @@ class Simulator:
         """Restores the initial state."""
         self._core.reset()
 
-    def state_dict(self) -> dict[str, NDArray[np.float32]]:
+    def state_dict(self) -> dict[str, NDArray[Any]]:
         """The whole state: `<node>.v` and, where there is one, `.i`, `.i_inh`, `.theta`,
         `.refractory` `(N, *shape)`; `<node>.sum` `(N, *in_shape)` of a RateMaxPool; and
         `<node>.history*` `(D, N, *shape)`: what delayed edges look back to.
 
         `run(..., reset=False)` after `load_state_dict` goes on bit for bit. Before the first run
-        it is the initial state of one sample.
+        it is the initial state of one sample. All arrays are float32, except that with precision
+        "i8" `<node>.v` is int32, in units of the population (docs/semantics.md, S14).
         """
-        state: dict[str, NDArray[np.float32]] = self._core.state()
+        state: dict[str, NDArray[Any]] = self._core.state()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -239,7 +257,8 @@ class Simulator:
         arrays = {}
         for name, array in state.items():
             try:
-                arrays[str(name)] = np.asarray(array, dtype=np.float32)
+                integers = np.asarray(array).dtype == np.int32
+                arrays[str(name)] = np.asarray(array, np.int32 if integers else np.float32)
             except (TypeError, ValueError) as error:
                 raise InputError(f"state_dict: {name} is no array of numbers ({error})") from error
         self._core.load_state(arrays)

@@ -1,4 +1,4 @@
-//! Layers of VGG-16 at 10 % input, T = 4, 16 samples, one thread: synaptic operations a second.
+//! Layers of VGG-16 at 10 % input, T = 4, 16 samples, one thread, f32 and i8: synaptic operations a second.
 //!
 //! `cargo bench -p spikesim-bench`, or a part of it: `cargo bench -p spikesim-bench -- 512`.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use spikesim_bench::{layer, spikes};
 use spikesim_core::kernels::level::Level;
-use spikesim_core::plan::Plan;
+use spikesim_core::plan::{Plan, Precision};
 use spikesim_core::runtime::{Control, Input, Options, Simulator};
 
 const STEPS: usize = 4;
@@ -29,8 +29,12 @@ fn layers(c: &mut Criterion) {
         let len = channels * size.max(1).pow(2);
         let data = spikes(STEPS, samples, len, RATE, 2);
         let input = Input { data: &data, samples, steps: STEPS, constant: false };
-        for level in Level::available() {
-            let plan = Arc::new(Plan::new(&graph, level).expect("a plan"));
+        let precisions = [Precision::F32, Precision::I8(Default::default())];
+        let levels = Level::available();
+        for (level, precision) in
+            levels.iter().flat_map(|l| precisions.iter().map(move |p| (*l, p)))
+        {
+            let plan = Arc::new(Plan::new(&graph, level, precision).expect("a plan"));
             let mut simulator = Simulator::new(plan);
             let mut run = || {
                 let (options, control) = (Options::default(), Control::default());
@@ -38,7 +42,8 @@ fn layers(c: &mut Criterion) {
             };
             let synops = run().counts.layers[0].1.synops.iter().sum();
             group.throughput(Throughput::Elements(synops));
-            let name = format!("{channels}x{size} N={samples} {}", level.name());
+            let precision = precision.name();
+            let name = format!("{channels}x{size} N={samples} {} {precision}", level.name());
             group.bench_function(name, |b| b.iter(&mut run));
         }
     }

@@ -37,7 +37,9 @@ def run(
     n_steps: Annotated[
         int | None, typer.Option(help="Steps for constant input; default: the model's own.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="f32.")] = "f32",
+    precision: Annotated[
+        str, typer.Option(help="f32, or i8: integer weights and membranes.")
+    ] = "f32",
     threads: Annotated[int | None, typer.Option(help="Default: SPIKESIM_THREADS, or all.")] = None,
     split: Annotated[
         str | None, typer.Option(help="Part of a named data set; default: test.")
@@ -89,6 +91,8 @@ def run(
         "preprocessing": str(preprocessing),
         "out": None if out is None else str(out),
     }
+    if precision == "i8":
+        report["quantisation"] = _beside_f32(net, samples, arranged, planned, preprocessing)
     if energy is not None:
         spent = price(total.by_layer, energy, n, leaky_layers(net))
         report["energy"] = {**spent.to_dict(), "joules_per_sample": spent.joules_per_sample}
@@ -99,6 +103,27 @@ def run(
         print_json(report)
     else:
         _show(str(model), samples.name, report)
+
+
+#: Samples on which precision i8 is held beside f32.
+BESIDE = 64
+
+
+def _beside_f32(
+    net: Network, samples: Dataset, arranged: str, n_steps: int, preprocessing: Preprocessing
+) -> dict[str, Any]:
+    """What integers cost by layer, on the first samples."""
+    from spikesim.quantisation import quantise
+
+    x = preprocessing.apply(_part(samples.x, arranged, 0, BESIDE), len(net.input_shape))
+    return quantise(net, x, n_steps, layout=arranged).to_dict()
+
+
+def _part(x: NDArray[Any], layout: str, first: int, last: int) -> NDArray[Any]:
+    """Some of the samples; where the layout is "T", one sample is all there is."""
+    if layout == "T":
+        return x
+    return x[first:last] if layout == "N" else x[:, first:last]
 
 
 @dataclass
@@ -131,9 +156,7 @@ def _simulate(
     with steps(n, "running") as progress:
         for first in range(0, n, BATCH):
             last = min(first + BATCH, n)
-            # Where the layout is "T", one sample is all there is.
-            part = (slice(first, last),) if layout == "N" else (slice(None), slice(first, last))
-            x = samples.x if layout == "T" else samples.x[part]
+            x = _part(samples.x, layout, first, last)
             before = time.perf_counter()
             x = preprocessing.apply(x, sample_ndim=len(net.input_shape))
             result = sim.run(x, n_steps=n_steps, layout=layout)
@@ -223,6 +246,14 @@ def _show(model: str, data: str, report: dict[str, Any]) -> None:
                 f"{energy['profile']['id']}; not modelled: {', '.join(energy['not_modelled'])}",
             )
         )
+    if quantisation := report.get("quantisation"):
+        agree = f"{quantisation['predictions_agree']:.2%} of the first {BESIDE} samples"
+        facts.append(("predictions as f32", agree))
+        for p in quantisation["populations"]:
+            if p["agreement"] is not None:
+                facts.append((f"spikes of {p['name']} as f32", f"{p['agreement']:.2%}"))
+        for layer in quantisation["layers"]:
+            facts.append((f"weights of {layer['name']}", f"rmse {layer['weight_rmse']:.3%}"))
     if report["out"] is not None:
         facts.append(("written", report["out"]))
     print_facts(f"{model} on {data}", facts)

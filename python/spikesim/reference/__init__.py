@@ -31,6 +31,8 @@ def run(
     record: str | Sequence[str] = ("spikes", "v"),
     sums: Literal["ordered", "torch"] = "ordered",
     state: Mapping[str, NDArray[Any]] | None = None,
+    precision: Literal["f32", "i8"] = "f32",
+    clips: Mapping[str, NDArray[Any]] | None = None,
 ) -> ReferenceResult:
     """Runs `net` on `x` as docs/semantics.md says.
 
@@ -45,6 +47,8 @@ def run(
             for bit; "torch" uses torch's own sums, in torch's order: the same where sums are
             exact (weights on a dyadic grid), elsewhere up to rounding, and quicker.
         state: The state that an earlier run on the same `net` and N ended with; None: the start.
+        precision: As in `Network.compile`; "i8" is carried out in integers (S14).
+        clips: With "i8": largest magnitudes that the weights of a layer keep, by output channel.
 
     Returns:
         What the run gave, in NumPy arrays.
@@ -70,4 +74,4 @@ def run(
         ) from error
     from spikesim.reference.simulate import simulate
 
-    return simulate(net, x, n_steps, device, layout, record, sums, state)
+    return simulate(net, x, n_steps, device, layout, record, sums, state, precision, clips)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -19,9 +19,20 @@ from spikesim.reference import counts, layers, sums
 from spikesim.reference.counts import FanOut, Signal
 from spikesim.reference.fold import affine, foldable, folded
 from spikesim.reference.geometry import Window, as_image, paddings, pair
-from spikesim.reference.neuron import Population, State
+from spikesim.reference.integers import IntegerLayer, Integers
+from spikesim.reference.neuron import Population
+from spikesim.reference.nodes import (
+    AnyNode,
+    Compiled,
+    Inputs,
+    NeuronNode,
+    PlainNode,
+    RateNode,
+    SynapticNode,
+    added,
+    in_order,
+)
 
-Inputs = list[tuple[str, int]]
 SumPool = ops.SumPool1d | ops.SumPool2d
 AvgPool = ops.AvgPool1d | ops.AvgPool2d
 SpikeMaxPool = ops.SpikeMaxPool1d | ops.SpikeMaxPool2d
@@ -30,90 +41,18 @@ RateMaxPool = ops.RateMaxPool1d | ops.RateMaxPool2d
 Conv = ops.Conv1d | ops.Conv2d
 
 
-@dataclass
-class PlainNode:
-    """Anything without weights and neurons; `apply` gives its signal of what it reads: a signal
-    for each (source, steps ago) in `inputs`."""
-
-    name: str
-    inputs: Inputs
-    apply: Callable[[list[Signal]], Signal]
-
-
-@dataclass
-class SynapticNode:
-    """Linear, Conv, Scale: where events are counted, those of each of `inputs` by its own."""
-
-    name: str
-    inputs: Inputs
-    apply: Callable[[list[Signal]], Signal]
-    fan_outs: list[FanOut]
-
-
-@dataclass
-class NeuronNode:
-    """A population."""
-
-    name: str
-    inputs: Inputs
-    population: Population
-
-    def sum(self, arrivals: list[Signal]) -> Tensor:
-        """The summed input of the step."""
-        return added(arrivals).value
-
-    def apply(self, state: State, x: Tensor) -> tuple[State, Tensor, Signal]:
-        """One step; a population that does not fire gives currents (S2.12)."""
-        state, z, out = self.population.step(state, x)
-        signal = counts.of_spikes(out, z) if self.population.spikes else counts.of_values(out)
-        return state, z, signal
-
-
-@dataclass
-class RateNode:
-    """A max pool of spikes that remembers the sums of its input's places (S2.21)."""
-
-    name: str
-    inputs: Inputs
-    window: Window
-    gate: str
-    shape: tuple[int, ...]
-    """Of its input."""
-
-    def apply(self, before: Tensor, arrivals: list[Signal]) -> tuple[Tensor, Signal]:
-        """One step: the new sums, and S2.22 or S2.23, counted anew (S10.4)."""
-        x = added(arrivals).value
-        sums = before + x
-        if self.gate == "count":
-            value = layers.grown(before, sums, self.window)
-        else:
-            value = layers.leading(sums, x, self.window)
-        return sums, counts.of_max_pool(value)
-
-
-AnyNode = PlainNode | SynapticNode | NeuronNode | RateNode
-
-
-@dataclass
-class Compiled:
-    """The nodes but the input, each after those of which it reads the same step."""
-
-    nodes: list[AnyNode]
-    shapes: dict[str, tuple[int, ...]]
-    output: str
-    readout: str
-    longest_delay: dict[str, int]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Of a node's value, without the batch axis."""
-        return self.shapes[name]
-
-
-def compile_network(net: Network, device: torch.device, ordered: bool) -> Compiled:
-    """Reads the network once; BatchNorms that S2.13 folds become nothing but a name."""
+def compile_network(
+    net: Network,
+    device: torch.device,
+    ordered: bool,
+    clips: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Compiled:
+    """Reads the network once; BatchNorms that S2.13 folds become nothing but a name. With `clips`
+    the network is that of precision i8."""
     absorbed = foldable(net)
     norms = {node.name: node.op for node in net.nodes if isinstance(node.op, ops.BatchNorm)}
     build = _Build(device, ordered, currents(net))
+    integers = None if clips is None else Integers(net, device, absorbed, norms, clips)
     nodes: dict[str, AnyNode] = {}
     for node in net.nodes:
         if node.kind == "input":
@@ -122,13 +61,17 @@ def compile_network(net: Network, device: torch.device, ordered: bool) -> Compil
         op = node.op
         shape = tuple(node.in_shape)
         if isinstance(op, ops.Neuron):
+            if integers is not None:
+                nodes[node.name] = integers.population(node, inputs)
+                continue
             population = Population(op, tuple(node.shape), device)
             nodes[node.name] = NeuronNode(node.name, inputs, population)
         elif isinstance(op, ops.Linear | Conv):
             weight, bias = folded(
                 op, [norms[n] for n, into in absorbed.items() if into == node.name]
             )
-            nodes[node.name] = build.weighted(node.name, inputs, op, weight, bias, shape)
+            own = None if integers is None else integers.layer(node.name)
+            nodes[node.name] = build.weighted(node.name, inputs, op, (weight, bias, own), shape)
         elif isinstance(op, ops.Scale):
             nodes[node.name] = build.scale(node.name, inputs, op, shape)
         elif isinstance(op, ops.Delay):
@@ -155,19 +98,6 @@ def compile_network(net: Network, device: torch.device, ordered: bool) -> Compil
     )
 
 
-def in_order(nodes: list[AnyNode]) -> list[AnyNode]:
-    """Each node after those of which it reads the same step."""
-    done = {"input"}
-    left, ordered = list(nodes), []
-    while left:
-        ready = [n for n in left if all(src in done for src, delay in n.inputs if delay == 0)]
-        assert ready, "a cycle without delay passed validation"
-        ordered.append(ready[0])
-        done.add(ready[0].name)
-        left.remove(ready[0])
-    return ordered
-
-
 def currents(net: Network) -> set[str]:
     """The nodes whose value is currents (S2.12)."""
     weighted = (ops.Linear, ops.Conv1d, ops.Conv2d, ops.Scale, ops.BatchNorm)
@@ -187,13 +117,6 @@ def currents(net: Network) -> set[str]:
         if not more:
             return found
         found |= more
-
-
-def added(arrivals: list[Signal]) -> Signal:
-    """S2.5: values in the order of the edges; events add up (S10.2)."""
-    return reduce(
-        lambda a, b: Signal(a.value + b.value, a.spikes + b.spikes, a.analog + b.analog), arrivals
-    )
 
 
 def _same(x: Tensor) -> Tensor:
@@ -243,24 +166,25 @@ class _Build:
         name: str,
         inputs: Inputs,
         op: ops.Linear | Conv,
-        weight: NDArray[np.float32],
-        bias: NDArray[np.float32] | None,
+        weights: tuple[NDArray[np.float32], NDArray[np.float32] | None, IntegerLayer | None],
         shape: tuple[int, ...],
     ) -> SynapticNode:
-        """Linear and Conv: S2.2 to S2.4, S2.20."""
+        """Linear and Conv: S2.2 to S2.4, S2.20; S14."""
+        weight, bias, own = weights
         w = self.tensor(weight)
+        summed = w if own is None else self.tensor(own.weight)
         delay = torch.zeros_like(w)
         if op.delay is not None:
             delay = self.tensor(op.delay).expand_as(w)
         classes = sorted({int(d) for d in delay.flatten().tolist()}, reverse=True)
         parts = [delay == d for d in classes]
-        weights = [w * there for there in parts]
+        by_delay = [summed * there for there in parts]
         layer = self.layer(op, w, shape)
         b = None if bias is None else self.tensor(bias)
 
         def edge(arrivals: list[Signal]) -> Tensor:
             total = None
-            for part, arrival in zip(weights, arrivals, strict=True):
+            for part, arrival in zip(by_delay, arrivals, strict=True):
                 total = layer.sum(part, arrival.value, total)
             assert total is not None
             return total
@@ -268,6 +192,8 @@ class _Build:
         def apply(arrivals: list[Signal]) -> Signal:
             n = len(classes)
             edges = [edge(arrivals[i : i + n]) for i in range(0, len(arrivals), n)]
+            if own is not None:
+                return own(edges)
             total = reduce(torch.add, edges)
             if b is not None:
                 total = total + b.reshape(-1, *(1,) * (total.ndim - 2))

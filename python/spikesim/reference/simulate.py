@@ -14,14 +14,9 @@ from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError
 from spikesim.network import Network
 from spikesim.reference.counts import Signal, of_values
-from spikesim.reference.network import (
-    Compiled,
-    NeuronNode,
-    RateNode,
-    SynapticNode,
-    compile_network,
-)
+from spikesim.reference.network import compile_network
 from spikesim.reference.neuron import State
+from spikesim.reference.nodes import Compiled, NeuronNode, RateNode, SynapticNode
 from spikesim.reference.result import ReferenceResult
 from spikesim.reference.sums import plain_arithmetic
 
@@ -37,10 +32,14 @@ def simulate(
     record: str | Sequence[str],
     sums: str,
     state: Mapping[str, NDArray[Any]] | None,
+    precision: str = "f32",
+    clips: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ReferenceResult:
     """`spikesim.reference.run` once torch is known to be there."""
     if sums not in ("ordered", "torch"):
         raise InputError(f"reference: sums is {sums!r}, expected 'ordered' or 'torch'")
+    if precision not in ("f32", "i8"):
+        raise InputError(f'reference: precision is {precision!r}, expected "f32" or "i8"')
     wanted = (record,) if isinstance(record, str) else tuple(record)
     for name in wanted:
         if name not in _RECORDS:
@@ -49,7 +48,8 @@ def simulate(
     values, constant, steps, samples = prepare(x, tuple(net.input_shape), n_steps, layout)
     where = _device(device)
     with plain_arithmetic():
-        run = _Run(compile_network(net, where, sums == "ordered"), steps, samples, where)
+        kept = (clips or {}) if precision == "i8" else None
+        run = _Run(compile_network(net, where, sums == "ordered", kept), steps, samples, where)
         if state is not None:
             run.restore(state)
         data = torch.from_numpy(values)
@@ -135,15 +135,16 @@ class _Run:
         name = node.name
         x = node.sum(arrivals)
         self.states[name], z, signal = node.apply(self.states[name], x)
-        self.current.setdefault(name, []).append(x)
-        self.v.setdefault(name, []).append(self.states[name].v)
+        v = node.membrane(self.states[name])
+        self.current.setdefault(name, []).append(node.current(x))
+        self.v.setdefault(name, []).append(v)
         if node.population.spikes:
             self.spikes.setdefault(name, []).append(z)
         per_sample = z.abs().to(torch.int64).flatten(1).sum(1)
         self._count("spikes", name, per_sample)
         self._count("neuron_updates", name, torch.full_like(per_sample, z[0].numel()))
         if name == self.net.output:
-            self._read_neurons(t, z, self.states[name].v)
+            self._read_neurons(t, z, v)
         return signal
 
     def _read_neurons(self, t: int, z: Tensor, v: Tensor) -> None:

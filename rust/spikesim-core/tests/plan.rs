@@ -8,8 +8,8 @@ use spikesim_core::graph::neuron::{Model, NeuronRules};
 use spikesim_core::graph::node::{Conv, Linear, Pool, PoolKind};
 use spikesim_core::graph::{Graph, Neuron, Op, Tensor};
 use spikesim_core::kernels::level::Level;
-use spikesim_core::plan::{Plan, Stage};
-use spikesim_core::runtime::{Control, Input, Options, Output, Record, Simulator};
+use spikesim_core::plan::{Plan, Precision, Stage};
+use spikesim_core::runtime::{Control, Input, Options, Output, Record, Simulator, StateData};
 
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut x = seed.wrapping_mul(2654435761) | 1;
@@ -100,7 +100,7 @@ fn fingerprint(out: &Output) -> Vec<u32> {
 
 #[test]
 fn cycles_run_step_by_step_and_the_rest_layer_by_layer() -> Result<(), Error> {
-    let plan = Plan::new(&network()?, Level::Baseline)?;
+    let plan = Plan::new(&network()?, Level::Baseline, &Precision::F32)?;
     let name = |stage: &Stage| match stage {
         Stage::Forward(id) => plan.name(*id).to_string(),
         Stage::Recurrent(ids) => {
@@ -126,7 +126,7 @@ fn level_threads_and_batch_change_no_bit() -> Result<(), Error> {
     for level in Level::available() {
         for threads in [1, 2, 3, 8] {
             for batch_size in [None, Some(1), Some(2)] {
-                let plan = Arc::new(Plan::new(&graph, level)?);
+                let plan = Arc::new(Plan::new(&graph, level, &Precision::F32)?);
                 let options = Options { batch_size, ..everything(&plan) };
                 let out = run(&mut Simulator::new(plan), threads, &input, &options)?;
                 let found = fingerprint(&out);
@@ -144,7 +144,7 @@ fn level_threads_and_batch_change_no_bit() -> Result<(), Error> {
 
 #[test]
 fn a_saved_state_goes_on_to_the_bit() -> Result<(), Error> {
-    let plan = Arc::new(Plan::new(&network()?, Level::best())?);
+    let plan = Arc::new(Plan::new(&network()?, Level::best(), &Precision::F32)?);
     let (samples, steps) = (2, 7);
     let data = numbers(steps * samples * 192, 4);
     let options = everything(&plan);
@@ -168,7 +168,7 @@ fn a_saved_state_goes_on_to_the_bit() -> Result<(), Error> {
 
 #[test]
 fn an_interrupted_run_leaves_the_state_alone() -> Result<(), Error> {
-    let plan = Arc::new(Plan::new(&network()?, Level::best())?);
+    let plan = Arc::new(Plan::new(&network()?, Level::best(), &Precision::F32)?);
     let data = numbers(2 * 192, 4);
     let input = Input { data: &data, samples: 2, steps: 3, constant: true };
     let mut simulator = Simulator::new(plan);
@@ -184,7 +184,7 @@ fn an_interrupted_run_leaves_the_state_alone() -> Result<(), Error> {
 
 #[test]
 fn a_foreign_state_is_refused() -> Result<(), Error> {
-    let plan = Arc::new(Plan::new(&network()?, Level::best())?);
+    let plan = Arc::new(Plan::new(&network()?, Level::best(), &Precision::F32)?);
     let mut simulator = Simulator::new(plan);
     let good = simulator.state();
     let mut missing = good.clone();
@@ -197,14 +197,15 @@ fn a_foreign_state_is_refused() -> Result<(), Error> {
     wrong[0].shape[1] += 1;
     assert!(matches!(simulator.load_state(&wrong), Err(Error::Shape { .. })));
     let mut nan = good;
-    nan[0].data[0] = f32::NAN;
+    let StateData::F32(values) = &mut nan[0].data else { panic!("membranes of f32") };
+    values[0] = f32::NAN;
     assert!(matches!(simulator.load_state(&nan), Err(Error::Input { .. })));
     Ok(())
 }
 
 #[test]
 fn a_run_without_memory_for_it_is_refused() -> Result<(), Error> {
-    let plan = Arc::new(Plan::new(&network()?, Level::best())?);
+    let plan = Arc::new(Plan::new(&network()?, Level::best(), &Precision::F32)?);
     let data = numbers(192, 4);
     for steps in [usize::MAX, 1 << 50] {
         let input = Input { data: &data, samples: 1, steps, constant: true };
@@ -227,7 +228,7 @@ fn delayed_synapses_take_memory_for_those_that_are_there() -> Result<(), Error> 
     let delay = shaped(delay.collect());
     let weight = shaped(weight).unwrap_or(Tensor::scalar(0.0));
     graph.add("fc", Op::Linear(Linear { weight, bias: None, delay }), &[])?;
-    let plan = Plan::new(&graph, Level::Baseline)?;
+    let plan = Plan::new(&graph, Level::Baseline, &Precision::F32)?;
     assert!(plan.to_string().contains("100000 synapses of 1000 delays"), "{plan}");
     // A weight and an output each; and the lists of places, of which each has one synapse.
     assert!(plan.weight_bytes() < 100_000 * 64, "{} bytes", plan.weight_bytes());

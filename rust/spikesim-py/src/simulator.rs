@@ -11,9 +11,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use rayon::prelude::*;
 use spikesim_core::kernels::level::Level;
-use spikesim_core::plan::Plan;
+use spikesim_core::plan::{Plan, Precision};
 use spikesim_core::runtime::workers::{Workers, default_threads};
-use spikesim_core::runtime::{self, Control, Input, Options, Output, Record, StateArray};
+use spikesim_core::runtime::{
+    self, Control, Input, Options, Output, Record, StateArray, StateData,
+};
 use spikesim_core::{Error, Result};
 
 use crate::array::copied;
@@ -64,6 +66,13 @@ fn _panic(py: Python<'_>, route: &str) -> PyResult<()> {
             result.map_err(|error| to_py(py, error))
         }
     }
+}
+
+/// An array of a state.
+#[derive(FromPyObject)]
+pub(crate) enum Values<'py> {
+    F32(PyReadonlyArrayDyn<'py, f32>),
+    I32(PyReadonlyArrayDyn<'py, i32>),
 }
 
 pub(crate) struct Inner {
@@ -135,13 +144,15 @@ impl Simulator {
 #[pymethods]
 impl Simulator {
     #[new]
-    #[pyo3(signature = (graph, level=None, threads=None))]
+    #[pyo3(signature = (graph, level=None, threads=None, clips=None))]
     fn new(
         py: Python<'_>,
         graph: &Bound<'_, Graph>,
         level: Option<&str>,
         threads: Option<usize>,
+        clips: Option<BTreeMap<String, Vec<f32>>>,
     ) -> PyResult<Self> {
+        let precision = clips.map_or(Precision::F32, Precision::I8);
         let graph = graph.get().snapshot();
         let level = attached(py, || Level::chosen(level))?;
         let threads = threads.unwrap_or_else(default_threads);
@@ -150,7 +161,7 @@ impl Simulator {
                 let problem = format!("{threads} is out of range, expected 1 to 1024");
                 return Err(Error::input("threads", problem));
             }
-            Plan::new(&graph, level)
+            Plan::new(&graph, level, &precision)
         })?;
         let plan = Arc::new(plan);
         let inner = Some(Self::fresh(&plan));
@@ -161,6 +172,11 @@ impl Simulator {
     #[getter]
     fn level(&self) -> &'static str {
         self.plan.level().name()
+    }
+
+    #[getter]
+    fn precision(&self) -> &'static str {
+        self.plan.precision().name()
     }
 
     #[getter]
@@ -264,23 +280,33 @@ impl Simulator {
         let arrays = self.take()?.get()?.simulator.state();
         let out = PyDict::new(py);
         for array in arrays {
-            out.set_item(&array.name, to_numpy(py, array.data, &array.shape)?)?;
+            match array.data {
+                StateData::F32(data) => {
+                    out.set_item(&array.name, to_numpy(py, data, &array.shape)?)?
+                }
+                StateData::I32(data) => {
+                    out.set_item(&array.name, to_numpy(py, data, &array.shape)?)?
+                }
+            }
         }
         Ok(out)
     }
 
     /// Go on from arrays that `state` gave.
-    fn load_state(
-        &self,
-        py: Python<'_>,
-        arrays: BTreeMap<String, PyReadonlyArrayDyn<'_, f32>>,
-    ) -> PyResult<()> {
+    fn load_state(&self, py: Python<'_>, arrays: BTreeMap<String, Values<'_>>) -> PyResult<()> {
         let arrays: Vec<StateArray> = arrays
             .into_iter()
-            .map(|(name, array)| {
-                let array = array.as_array();
-                let shape = array.shape().to_vec();
-                StateArray { name, shape, data: array.iter().copied().collect() }
+            .map(|(name, values)| match values {
+                Values::F32(array) => {
+                    let array = array.as_array();
+                    let data = StateData::F32(array.iter().copied().collect());
+                    StateArray { name, shape: array.shape().to_vec(), data }
+                }
+                Values::I32(array) => {
+                    let array = array.as_array();
+                    let data = StateData::I32(array.iter().copied().collect());
+                    StateArray { name, shape: array.shape().to_vec(), data }
+                }
             })
             .collect();
         let mut taken = self.take()?;

@@ -1,31 +1,31 @@
-//! Floats that begin on a cache line.
+//! Numbers that begin on a cache line.
 
 use std::ops::{Deref, DerefMut};
 
 /// Bytes of a cache line, and of the widest vector.
 const LINE: usize = 64;
 
-/// A fixed number of f32 whose first lies on a cache line: rows of whole lines then never
+/// A fixed number of numbers whose first lies on a cache line: rows of whole lines then never
 /// straddle two, which costs wide loads half their speed.
 #[derive(Debug)]
-pub struct Aligned {
-    data: Vec<f32>,
+pub struct Aligned<T = f32> {
+    data: Vec<T>,
     first: usize,
     len: usize,
 }
 
-impl Aligned {
+impl<T: Copy + Default> Aligned<T> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        let slack = LINE / size_of::<f32>();
-        let data = vec![0.0; len + slack];
+        let slack = LINE / size_of::<T>();
+        let data = vec![T::default(); len + slack];
         let first = data.as_ptr().align_offset(LINE).min(slack);
         Self { data, first, len }
     }
 }
 
-/// Floats that begin on a line of their own.
-impl Clone for Aligned {
+/// Numbers that begin on a line of their own.
+impl<T: Copy + Default> Clone for Aligned<T> {
     fn clone(&self) -> Self {
         let mut copy = Self::zeros(self.len);
         copy.copy_from_slice(self);
@@ -33,16 +33,16 @@ impl Clone for Aligned {
     }
 }
 
-impl Deref for Aligned {
-    type Target = [f32];
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         &self.data[self.first..self.first + self.len]
     }
 }
 
-impl DerefMut for Aligned {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         &mut self.data[self.first..self.first + self.len]
     }
 }
@@ -58,6 +58,8 @@ mod tests {
             floats.fill(1.0);
             assert_eq!(floats.len(), len);
             assert_eq!(floats.as_ptr().align_offset(LINE), 0);
+            let bytes: Aligned<i8> = Aligned::zeros(len);
+            assert_eq!((bytes.len(), bytes.as_ptr().align_offset(LINE)), (len, 0));
         }
     }
 }

@@ -20,8 +20,10 @@ pub struct ListView<'a> {
     pub(super) ptr: &'a [u32],
     /// `x · channels + c`, ascending within a row of pixels.
     pub(super) idx: &'a [u32],
-    /// Value of each event; empty where every value is 1.
+    /// Value of each event; empty where all have the same.
     pub(super) val: &'a [f32],
+    /// Where `val` is empty: the value of each event is 2 to the power of minus this.
+    pub(super) shift: u32,
 }
 
 /// The shape of a convolution (a linear layer is one with a single pixel).
@@ -114,16 +116,13 @@ impl BlockTask<'_> {
                     assert!(data.len() >= last + width, "dense parent");
                 }
                 Parent::Lists { geometry: g, weights, bias, lo, n, views, edges, constant } => {
-                    assert!((*lo + *n) as usize <= g.in_c, "input channels");
                     assert!(weights.len() == g.kh * g.kw * *n as usize * width, "weights");
                     assert!(bias.is_empty() || bias.len() == width, "bias");
                     assert!((g.out_h, g.out_w) == (self.out_h, self.out_w), "output size");
-                    assert!(*edges > 0 && g.stride[1] > 0 && g.dilation[1] > 0, "geometry");
                     let steps = if *constant { self.steps.min(1) } else { self.steps };
                     assert!(views.len() == steps * edges, "views");
-                    let dims = Dims { c: g.in_c, h: g.in_h, w: g.in_w };
-                    assert!(views.iter().all(|v| v.dims == dims), "event dims");
-                    assert!(views.iter().all(|v| v.ptr.len() == dims.pixels() + 1), "offsets");
+                    assert!(views.iter().all(|v| v.shift == 0), "event values");
+                    check_lists(g, (*lo, *n), views, *edges);
                 }
             }
         }
@@ -132,6 +131,15 @@ impl BlockTask<'_> {
             Post::Neuron(n) => n.check(self.block, width, pixels, self.steps),
         }
     }
+}
+
+/// Check what [`walk`] relies on, as [`BlockTask::check`].
+pub(super) fn check_lists(g: &Geometry, (lo, n): (u32, u32), views: &[ListView<'_>], edges: usize) {
+    assert!((lo + n) as usize <= g.in_c, "input channels");
+    assert!(edges > 0 && g.stride[1] > 0 && g.dilation[1] > 0, "geometry");
+    let dims = Dims { c: g.in_c, h: g.in_h, w: g.in_w };
+    assert!(views.iter().all(|v| v.dims == dims), "event dims");
+    assert!(views.iter().all(|v| v.ptr.len() == dims.pixels() + 1), "offsets");
 }
 
 /// Add the rows of one run of events: the row of entry `e` begins at `w + (e − base)·lanes`.
@@ -174,21 +182,29 @@ pub(super) unsafe fn add_run<S: Simd, const NV: usize>(
     }
 }
 
-/// The sum of one edge at one output pixel, from zero, in ascending (ky, kx, c_in) order.
+/// What takes the runs of events that lie under a kernel.
+pub(super) trait Runs {
+    /// Take one run: `row` is the row of the weights that belongs to the entry `base`, the row of
+    /// entry `e` is `row + (e − base)`.
+    ///
+    /// # Safety
+    /// The instruction set of the implementor; every entry `e` satisfies `e >= base` and its row
+    /// lies in the weights.
+    unsafe fn take(&mut self, row: usize, base: u32, idx: &[u32], val: &[f32]);
+}
+
+/// Hand over the events under the kernel at one output pixel, in ascending (ky, kx, c_in) order.
 ///
 /// # Safety
-/// `S`'s instruction set; `weights` holds `kh·kw·n` rows and the view's entries fit `g`.
+/// `R`'s instruction set; its weights hold `kh·kw·n` rows and the view's entries fit `g`.
 #[inline(always)]
-unsafe fn edge_sum<S: Simd, const NV: usize>(
+pub(super) unsafe fn walk<R: Runs>(
     g: &Geometry,
-    weights: &[f32],
     (lo, n): (u32, u32),
     view: &ListView<'_>,
     (oy, ox): (usize, usize),
-) -> [S::V; NV] {
-    let row_len = NV * LANES;
-    // SAFETY: S's instruction set by contract.
-    let mut acc = unsafe { [S::splat(0.0); NV] };
+    to: &mut R,
+) {
     let (y0, x0) = ((oy * g.stride[0]) as isize, (ox * g.stride[1]) as isize);
     let (y0, x0) = (y0 - g.pad[0] as isize, x0 - g.pad[1] as isize);
     // Columns of the kernel that fall inside the input: kx0..kx1.
@@ -197,7 +213,7 @@ unsafe fn edge_sum<S: Simd, const NV: usize>(
     let room = g.in_w as isize - x0;
     let kx1 = if room <= 0 { 0 } else { (((room + d - 1) / d) as usize).min(g.kw) };
     if kx0 >= kx1 {
-        return acc;
+        return;
     }
     let whole = n as usize == g.in_c;
     for ky in 0..g.kh {
@@ -214,10 +230,9 @@ unsafe fn edge_sum<S: Simd, const NV: usize>(
             unsafe {
                 let a = *view.ptr.get_unchecked(first + ix) as usize;
                 let b = *view.ptr.get_unchecked(first + ix + kx1 - kx0) as usize;
-                let w = weights.as_ptr().add((ky * g.kw + kx0) * n as usize * row_len);
                 let idx = view.idx.get_unchecked(a..b);
                 let val = if view.val.is_empty() { view.val } else { view.val.get_unchecked(a..b) };
-                add_run::<S, NV>(&mut acc, w, (ix * g.in_c) as u32, idx, val);
+                to.take((ky * g.kw + kx0) * n as usize, (ix * g.in_c) as u32, idx, val);
             }
             continue;
         }
@@ -233,14 +248,49 @@ unsafe fn edge_sum<S: Simd, const NV: usize>(
                     b = a + list.partition_point(|&e| e < base + n);
                     a += list.partition_point(|&e| e < base);
                 }
-                let w = weights.as_ptr().add((ky * g.kw + kx) * n as usize * row_len);
                 let idx = view.idx.get_unchecked(a..b);
                 let val = if view.val.is_empty() { view.val } else { view.val.get_unchecked(a..b) };
-                add_run::<S, NV>(&mut acc, w, base, idx, val);
+                to.take((ky * g.kw + kx) * n as usize, base, idx, val);
             }
         }
     }
-    acc
+}
+
+/// Sums of f32 in registers.
+struct Sums<S: Simd, const NV: usize> {
+    acc: [S::V; NV],
+    weights: *const f32,
+}
+
+impl<S: Simd, const NV: usize> Runs for Sums<S, NV> {
+    #[inline(always)]
+    unsafe fn take(&mut self, row: usize, base: u32, idx: &[u32], val: &[f32]) {
+        // SAFETY: the rows lie in the weights by the caller's contract.
+        unsafe {
+            let w = self.weights.add(row * (NV * LANES));
+            add_run::<S, NV>(&mut self.acc, w, base, idx, val);
+        }
+    }
+}
+
+/// The sum of one edge at one output pixel, from zero.
+///
+/// # Safety
+/// As [`walk`], for `weights`.
+#[inline(always)]
+unsafe fn edge_sum<S: Simd, const NV: usize>(
+    g: &Geometry,
+    weights: &[f32],
+    range: (u32, u32),
+    view: &ListView<'_>,
+    at: (usize, usize),
+) -> [S::V; NV] {
+    // SAFETY: by contract.
+    unsafe {
+        let mut sums: Sums<S, NV> = Sums { acc: [S::splat(0.0); NV], weights: weights.as_ptr() };
+        walk(g, range, view, at, &mut sums);
+        sums.acc
+    }
 }
 
 /// The value of one parent at one pixel and step.

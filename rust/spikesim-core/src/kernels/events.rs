@@ -21,12 +21,13 @@ pub fn multiplicity_anew(value: f32) -> Multiplicity {
     if value.fract() == 0.0 { [value.abs() as u64, 0] } else { [0, 1] }
 }
 
-/// The events of one sample over some steps. Unless `graded`, every event has value 1 and counts
-/// as one spike.
+/// The events of one sample over some steps. Unless `graded`, every event has value 1 (or what
+/// [`Events::set_shift`] says) and counts as one spike.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     dims: Option<Dims>,
     graded: bool,
+    shift: u32,
     ptr: Vec<u32>,
     idx: Vec<u32>,
     val: Vec<f32>,
@@ -74,11 +75,28 @@ impl Events {
         self.idx.is_empty()
     }
 
+    /// Plain events stand for 2 to the power of minus this each.
+    pub fn shift(&self) -> u32 {
+        self.shift
+    }
+
+    /// Let plain events stand for 2 to the power of `-shift` each; a channel may then have
+    /// several events at a pixel. For lists without events so far.
+    pub fn set_shift(&mut self, shift: u32) {
+        debug_assert!(self.shift == shift || self.is_empty() && !self.graded);
+        self.shift = shift;
+    }
+
+    /// The value of a plain event.
+    fn unit(&self) -> f32 {
+        1.0 / (1u64 << self.shift) as f32
+    }
+
     /// Give every event its value and multiplicity explicitly.
     pub fn promote(&mut self) {
         if !self.graded {
             self.graded = true;
-            self.val = vec![1.0; self.idx.len()];
+            self.val = vec![self.unit(); self.idx.len()];
             self.mult = vec![[1, 0]; self.idx.len()];
         }
     }
@@ -136,6 +154,7 @@ impl Events {
             ptr: &self.ptr[t * pixels..=(t + 1) * pixels],
             idx: &self.idx,
             val: if self.graded { &self.val } else { &[] },
+            shift: if self.graded { 0 } else { self.shift },
         }
     }
 
@@ -164,9 +183,10 @@ impl Events {
     /// The events of one pixel of step `t`, channels ascending.
     pub fn pixel(&self, t: usize, p: usize) -> impl Iterator<Item = Event> + '_ {
         let base = (p % self.dims().w) * self.dims().c;
+        let unit = self.unit();
         self.pixel_range(t, p).map(move |k| Event {
             c: self.idx[k] as usize - base,
-            value: if self.graded { self.val[k] } else { 1.0 },
+            value: if self.graded { self.val[k] } else { unit },
             mult: if self.graded { self.mult[k] } else { [1, 0] },
         })
     }

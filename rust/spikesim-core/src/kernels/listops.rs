@@ -46,6 +46,13 @@ impl Scratch {
         self.first(c);
     }
 
+    fn tally(&mut self, event: Event) {
+        if self.first(event.c) {
+            self.hits[event.c] = 0;
+        }
+        self.hits[event.c] += 1;
+    }
+
     fn raise(&mut self, event: Event) {
         if self.first(event.c) {
             self.value[event.c] = event.value;
@@ -108,6 +115,24 @@ pub fn pool(
         scratch.drain(|c, sum, mult, _| {
             let value = if average { sum / size } else { sum };
             push(Event { c, value, mult });
+        });
+    });
+}
+
+/// Average pooling of plain spikes over windows of `2^shift` places, where nothing but sums of
+/// integers reads it: the lists of a window's places become one, a channel once for each spike.
+pub fn merge(
+    src: &Events,
+    t: usize,
+    windows: &Windows,
+    shift: u32,
+    scratch: &mut Scratch,
+    out: &mut Events,
+) {
+    out.set_shift(shift);
+    each_window(src, t, windows, (scratch, out), Scratch::tally, |_, _, scratch, push| {
+        scratch.drain(|c, _, _, hits| {
+            (0..hits).for_each(|_| push(Event { c, value: 1.0, mult: [1, 0] }));
         });
     });
 }

@@ -18,6 +18,7 @@ pub mod fanout;
 pub mod filter;
 pub mod gated;
 pub mod gather;
+pub mod int;
 pub mod level;
 pub mod listops;
 pub mod membranes;

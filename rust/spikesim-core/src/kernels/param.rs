@@ -4,20 +4,20 @@ use super::simd::{LANES, Simd};
 
 /// A parameter laid out for blocks: per channel `[block][lane]`, per neuron `[block][pixel][lane]`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Param {
-    data: Vec<f32>,
+pub struct Param<T = f32> {
+    data: Vec<T>,
     block_stride: usize,
     pixel_stride: usize,
 }
 
-impl Param {
+impl<T: Copy> Param<T> {
     /// `value(channel, pixel)` laid out for blocks of `width`; lanes past the last channel hold
     /// `filler`. One value a channel unless `per_neuron`.
     pub fn pack(
         (channels, pixels, width): (usize, usize, usize),
         per_neuron: bool,
-        filler: f32,
-        value: impl Fn(usize, usize) -> f32,
+        filler: T,
+        value: impl Fn(usize, usize) -> T,
     ) -> Self {
         let blocks = channels.div_ceil(width);
         let reps = if per_neuron { pixels } else { 1 };
@@ -35,8 +35,14 @@ impl Param {
     }
 
     /// The value at one lane: what the oracle reads.
-    pub fn at(&self, block: usize, pixel: usize, lane: usize) -> f32 {
+    pub fn at(&self, block: usize, pixel: usize, lane: usize) -> T {
         self.data[block * self.block_stride + pixel * self.pixel_stride + lane]
+    }
+
+    /// The value of channel `c` of a parameter that is the same at all its pixels.
+    pub fn channel(&self, c: usize) -> T {
+        let width = self.block_stride;
+        self.at(c / width, 0, c % width)
     }
 
     /// Whether every neuron has a value of its own, not every channel.
@@ -45,7 +51,7 @@ impl Param {
     }
 
     /// The value of every neuron, `[block][pixel][lane]`: a state to start from.
-    pub fn expand(&self, blocks: usize, pixels: usize, width: usize) -> Vec<f32> {
+    pub fn expand(&self, blocks: usize, pixels: usize, width: usize) -> Vec<T> {
         let mut out = Vec::with_capacity(blocks * pixels * width);
         for block in 0..blocks {
             for pixel in 0..pixels {
@@ -62,12 +68,24 @@ impl Param {
         self.data.len() >= last + width
     }
 
+    /// Where the sixteen values of vector `j` begin.
+    ///
+    /// # Safety
+    /// Block, pixel and vector exist.
+    #[inline(always)]
+    pub(super) unsafe fn at_vector(&self, block: usize, pixel: usize, j: usize) -> *const T {
+        let at = block * self.block_stride + pixel * self.pixel_stride + j * LANES;
+        // SAFETY: `pack` laid out every block, pixel and lane.
+        unsafe { self.data.as_ptr().add(at) }
+    }
+}
+
+impl Param {
     /// # Safety
     /// `S`'s instruction set; block, pixel and vector exist.
     #[inline(always)]
     pub(super) unsafe fn load<S: Simd>(&self, block: usize, pixel: usize, j: usize) -> S::V {
-        let at = block * self.block_stride + pixel * self.pixel_stride + j * LANES;
-        // SAFETY: `pack` laid out every block, pixel and lane.
-        unsafe { S::load(self.data.as_ptr().add(at)) }
+        // SAFETY: by contract.
+        unsafe { S::load(self.at_vector(block, pixel, j)) }
     }
 }

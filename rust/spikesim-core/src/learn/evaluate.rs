@@ -11,7 +11,7 @@ use crate::kernels::block::{BlockTask, Post};
 use crate::kernels::dispatch::run_block;
 use crate::kernels::listops::Scratch;
 use crate::kernels::{dense, gated};
-use crate::plan::{Packed, ParentSpec, Plan, PlanOp, Population};
+use crate::plan::{Layer as Planned, Packed, ParentSpec, Plan, PlanOp, Population};
 use crate::step::blocks::{Extent, Prepared};
 use crate::step::sources::{densify, prepare_lists, sparsify};
 use crate::step::state::NodeState;
@@ -43,7 +43,7 @@ impl Work<'_> {
         let node = &plan.nodes[id];
         match &node.op {
             PlanOp::Input | PlanOp::Synapse { fused: true, .. } => {}
-            PlanOp::Synapse { packed, .. } => self.layer(id, packed, t),
+            PlanOp::Synapse { layer: Planned::Float(packed), .. } => self.layer(id, packed, t),
             PlanOp::Delayed { synapses, bias } => {
                 let mut row = vec![0.0; node.dims.len()];
                 let mut more = row.clone();
@@ -137,7 +137,8 @@ impl Work<'_> {
         let (layers, values) = (self.layers, &*self.values);
         let of = |(k, parent): (usize, &ParentSpec)| match parent {
             ParentSpec::Fused(layer) => {
-                let PlanOp::Synapse { packed, .. } = &plan.nodes[*layer].op else {
+                let PlanOp::Synapse { layer: Planned::Float(packed), .. } = &plan.nodes[*layer].op
+                else {
                     unreachable!("a fused parent is a layer with weights")
                 };
                 let packed = weights_of(layers, *layer, packed);
@@ -159,7 +160,7 @@ impl Work<'_> {
                 let draw = (self.clock, Draw { population: one.stream, ..self.draw });
                 population::compete(one, memory, (pop, dims), inputs, state, draw)
             }
-            None => population::integrate(pop, &pop.params, dims, inputs, state),
+            None => population::integrate(pop, pop.params(), dims, inputs, state),
         };
         drop(prepared);
         for (parent, made) in pop.parents.iter().zip(&made) {

@@ -10,7 +10,7 @@ use super::wta::{Memory, Part};
 use crate::graph::neuron::{Order, ResetTiming, Spikes};
 use crate::graph::{Graph, NodeId, Op, Tensor};
 use crate::kernels::level::Level;
-use crate::plan::{ParentSpec, Plan, PlanOp, Stage};
+use crate::plan::{Layer as Planned, ParentSpec, Plan, PlanOp, Precision, Stage};
 use crate::step::SampleState;
 use crate::{Error, Result};
 
@@ -93,7 +93,7 @@ impl Learner {
         for adapt in &spec.homeostasis {
             adaptive(&mut adapted, adapt)?;
         }
-        let plan = Plan::new(&adapted, level)?;
+        let plan = Plan::new(&adapted, level, &Precision::F32)?;
         let node_of = |name: &str| plan.nodes.iter().position(|node| node.name == name);
         let order = plan.stages.iter().flat_map(|stage| match stage {
             Stage::Forward(id) => std::slice::from_ref(id).to_vec(),
@@ -142,7 +142,8 @@ impl Learner {
         let edges = self.edges_of(id, source.as_deref())?;
         let missing = || Error::input(name, "the layer is not in the plan, expected it there");
         let planned = self.plan.nodes.iter().position(|n| n.name == *name).ok_or_else(missing)?;
-        let PlanOp::Synapse { packed, .. } = &self.plan.nodes[planned].op else {
+        let PlanOp::Synapse { layer: Planned::Float(packed), .. } = &self.plan.nodes[planned].op
+        else {
             let what = "a rule on synapses that have delays of their own";
             return Err(Error::unsupported(name, what, "give the edge into the layer one delay"));
         };

@@ -33,7 +33,7 @@ impl Competition {
         pop: &Population,
         dims: Dims,
     ) -> Self {
-        let mut unreachable = pop.params.clone();
+        let mut unreachable = pop.params().clone();
         let (size, never) = ((dims.c, dims.pixels(), pop.width), f32::INFINITY);
         unreachable.v_threshold = Param::pack(size, false, never, |_, _| never);
         Self { node, stream: original as u32, parts, unreachable }
@@ -113,7 +113,7 @@ pub(super) fn compete(
     let inhibition = wta::inhibition(parts, memory, dims);
     let inputs = Inputs { inhibition: inhibition.as_deref(), ..inputs };
     let before = wta::selects(parts).then(|| neurons_of(state));
-    let mut outcome = integrate(pop, &pop.params, dims, inputs, state);
+    let mut outcome = integrate(pop, pop.params(), dims, inputs, state);
     let mut fired = each(&outcome.masks, pop.width, dims);
     if let (Some(mut lost), false) = (before, fired.is_empty()) {
         integrate(pop, &competition.unreachable, dims, inputs, &mut lost);
@@ -121,7 +121,7 @@ pub(super) fn compete(
         let place = |pixel: usize, c: usize| (c / width * pixels + pixel) * width + c % width;
         let candidates = fired.iter().map(|&(pixel, c)| {
             let at = place(pixel, c);
-            let threshold = pop.params.v_threshold.at(c / width, pixel, c % width);
+            let threshold = pop.params().v_threshold.at(c / width, pixel, c % width);
             let theta = threshold + lost.a.get(at).copied().unwrap_or(0.0);
             Candidate { pixel, c, margin: lost.v[at] - theta }
         });

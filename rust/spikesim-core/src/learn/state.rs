@@ -7,7 +7,7 @@ use super::layer::Layer;
 use super::network::{Learner, Live};
 use super::plastic::{Eligibility, Plasticity};
 use super::trace::Trace;
-use crate::step::{StateArray, state};
+use crate::step::{StateArray, StateData, state};
 use crate::{Error, Result};
 
 /// Numbers of a saved array.
@@ -92,7 +92,9 @@ impl Learner {
         let mut out = Arrays(Vec::new());
         out.counts("learn/clock".into(), &[2], vec![live.step, live.samples]);
         for array in state::export(&self.plan, std::slice::from_ref(&live.state)) {
-            out.floats(array.name, &array.shape, array.data);
+            if let StateData::F32(data) = array.data {
+                out.floats(array.name, &array.shape, data);
+            }
         }
         for (k, layer) in live.layers.iter_mut().enumerate() {
             let weights = layer.export();
@@ -147,7 +149,11 @@ impl Learner {
             .filter(of_network)
             .map(|a| {
                 let data = arrays.take_floats(&a.name)?.to_vec();
-                Ok(StateArray { name: a.name.clone(), shape: a.shape.clone(), data })
+                Ok(StateArray {
+                    name: a.name.clone(),
+                    shape: a.shape.clone(),
+                    data: StateData::F32(data),
+                })
             })
             .collect::<Result<_>>()?;
         if let Some(state) = state::import(&self.plan, &network)?.into_iter().next() {

@@ -1,8 +1,9 @@
 //! Each node of the folded graph becomes what the runtime executes.
 
-use super::pack::{self, Packed};
+use super::pack::{self, IntLayer, Packed, Source};
 use super::params::{ParentSpec, Population};
-use super::{Delays, Factor, PlanEdge, PlanNode, PlanOp, PoolMode, delayed};
+use super::quantise::{EXACT, Units};
+use super::{Delays, Factor, Layer, PlanEdge, PlanNode, PlanOp, PoolMode, delayed};
 use crate::graph::kind::{ValueKind, value_kinds};
 use crate::graph::node::{self, BatchNorm, Conv, Linear, Pool, PoolKind};
 use crate::graph::{Graph, Node, NodeId, Op, Tensor};
@@ -11,7 +12,8 @@ use crate::kernels::level::Level;
 use crate::kernels::window::{Dims, Windows, adaptive_axis, pool_axis};
 use crate::{Error, Result};
 
-pub(super) fn lower(graph: &Graph, level: Level) -> Result<Vec<PlanNode>> {
+/// With `units`, layers and populations become integers.
+pub(super) fn lower(graph: &Graph, level: Level, units: Option<&Units>) -> Result<Vec<PlanNode>> {
     let mut nodes = Vec::with_capacity(graph.nodes().len());
     let kinds = value_kinds(graph);
     let past = looked_back(graph);
@@ -21,7 +23,7 @@ pub(super) fn lower(graph: &Graph, level: Level) -> Result<Vec<PlanNode>> {
             name: node.name.clone(),
             shape: node.shape.clone(),
             dims: Dims::of(&node.shape),
-            op: op(graph, id, past[id], level)?,
+            op: op(graph, id, past[id], (level, units))?,
             edges,
             history: past[id],
             least_delay: node.op.delays()[0],
@@ -30,6 +32,9 @@ pub(super) fn lower(graph: &Graph, level: Level) -> Result<Vec<PlanNode>> {
     }
     for id in 0..nodes.len() {
         attach_parents(graph, &mut nodes, id);
+    }
+    for id in 0..nodes.len() {
+        merge_pool(graph, &mut nodes, id);
     }
     Ok(nodes)
 }
@@ -44,7 +49,12 @@ fn looked_back(graph: &Graph) -> Vec<usize> {
     past
 }
 
-fn op(graph: &Graph, id: NodeId, past: usize, level: Level) -> Result<PlanOp> {
+fn op(
+    graph: &Graph,
+    id: NodeId,
+    past: usize,
+    (level, units): (Level, Option<&Units>),
+) -> Result<PlanOp> {
     let node = &graph.nodes()[id];
     let (input, output) = (Dims::of(&node.in_shape), Dims::of(&node.shape));
     let too_large = |d: Dims| d.c.checked_mul(d.w.max(1)).is_none_or(|n| n > u32::MAX as usize);
@@ -68,18 +78,14 @@ fn op(graph: &Graph, id: NodeId, past: usize, level: Level) -> Result<PlanOp> {
             delayed::layer((weight, delay), bias.as_ref(), geometry, (output.c, conv.groups))
         }
         Op::Linear(linear) => {
-            let (packed, fanout) = Packed::linear(linear, input, output, level);
-            PlanOp::Synapse { packed: Box::new(packed), fanout, fused: fused(graph, id) }
+            synapse(graph, id, Source::linear(linear, input, output), (level, units))
         }
-        Op::Conv(conv) => {
-            let (packed, fanout) = Packed::conv(conv, input, output, level);
-            PlanOp::Synapse { packed: Box::new(packed), fanout, fused: fused(graph, id) }
-        }
+        Op::Conv(conv) => synapse(graph, id, Source::conv(conv, input, output), (level, units)),
         Op::Pool(pool) => pool_op(pool, (input, &node.in_shape), output),
         Op::AdaptiveAvgPool { .. } => {
             let y = adaptive_axis(input.h, output.h);
             let x = adaptive_axis(input.w, output.w);
-            PlanOp::Pool { windows: Windows { y, x }, mode: PoolMode::Average }
+            PlanOp::Pool { windows: Windows { y, x }, mode: PoolMode::Average, merge: None }
         }
         Op::Flatten { .. } => PlanOp::Reshape,
         Op::BatchNorm(norm) => {
@@ -95,9 +101,32 @@ fn op(graph: &Graph, id: NodeId, past: usize, level: Level) -> Result<PlanOp> {
         Op::Upsample { scale_factor } => PlanOp::Upsample { factor: *scale_factor },
         Op::Add => PlanOp::Add,
         Op::Neuron(neuron) => {
-            PlanOp::Population(Box::new(Population::new(neuron, &node.shape, level)))
+            let units = units.and_then(|units| units.populations.get(&id));
+            PlanOp::Population(Box::new(match units {
+                None => Population::new(neuron, &node.shape, level),
+                Some(units) => Population::integer(neuron, &node.shape, units, level),
+            }))
         }
     })
+}
+
+fn synapse(
+    graph: &Graph,
+    id: NodeId,
+    source: Source<'_>,
+    (level, units): (Level, Option<&Units>),
+) -> PlanOp {
+    let (layer, fanout) = match units.and_then(|units| units.layers.get(&id)) {
+        None => {
+            let (packed, fanout) = Packed::new(source, level);
+            (Layer::Float(Box::new(packed)), fanout)
+        }
+        Some(units) => {
+            let (layer, fanout) = IntLayer::new(source, units, level);
+            (Layer::Integer(Box::new(layer)), fanout)
+        }
+    };
+    PlanOp::Synapse { layer, fanout, fused: fused(graph, id) }
 }
 
 /// A BatchNorm that no layer takes: `y = x·s + t`, worked out in f64 and rounded once.
@@ -138,7 +167,7 @@ fn pool_op(pool: &Pool, (input, in_shape): (Dims, &[usize]), output: Dims) -> Pl
             return PlanOp::RatePool { windows, gate, from: input, from_shape: in_shape.to_vec() };
         }
     };
-    PlanOp::Pool { windows, mode }
+    PlanOp::Pool { windows, mode, merge: None }
 }
 
 /// The axis of (C, H, W) that `axis` of the node's shape is.
@@ -154,8 +183,43 @@ fn concat_axis(node: &Node, axis: usize) -> Result<usize> {
     }
 }
 
+/// An average of plain spikes that only sums of integers read is no more than its lists put
+/// together, where its divisor is a power of two.
+fn merge_pool(graph: &Graph, nodes: &mut [PlanNode], id: NodeId) {
+    let PlanOp::Pool { windows, mode: PoolMode::Average, .. } = &nodes[id].op else { return };
+    let size =
+        |w: &Windows| w.y.first().map_or(0, |y| y.divisor) * w.x.first().map_or(0, |x| x.divisor);
+    let size = size(windows);
+    let same = windows.y.iter().all(|y| windows.x.iter().all(|x| y.divisor * x.divisor == size));
+    let plain = match &nodes[id].edges[..] {
+        [edge] => matches!(&nodes[edge.src].op, PlanOp::Population(p) if p.fires() && p.is_unit()),
+        _ => false,
+    };
+    let shift = size.trailing_zeros();
+    if same
+        && plain
+        && size.is_power_of_two()
+        && only_sums(graph, nodes, id, shift)
+        && let PlanOp::Pool { merge, .. } = &mut nodes[id].op
+    {
+        *merge = Some(shift);
+    }
+}
+
+/// Whether nothing but sums of integers reads node `id`, and takes events of `2^-shift`.
+fn only_sums(graph: &Graph, nodes: &[PlanNode], id: NodeId, shift: u32) -> bool {
+    let takes = |reader: NodeId| match &nodes[reader].op {
+        PlanOp::Synapse { layer: Layer::Integer(layer), .. } => {
+            shift <= layer.fraction && layer.bound << shift < EXACT
+        }
+        PlanOp::Reshape => nodes[reader].edges.len() == 1 && only_sums(graph, nodes, reader, shift),
+        _ => false,
+    };
+    nodes[id].history == 0 && graph.output() != id && graph.outgoing(id).all(|e| takes(e.dst))
+}
+
 /// Whether a synaptic layer is read by one population only, at once: then that computes it.
-fn fused(graph: &Graph, id: NodeId) -> bool {
+pub(super) fn fused(graph: &Graph, id: NodeId) -> bool {
     let mut out = graph.outgoing(id);
     match (out.next(), out.next()) {
         (Some(edge), None) => {

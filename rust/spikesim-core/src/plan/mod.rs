@@ -5,6 +5,7 @@ mod delayed;
 mod lower;
 mod pack;
 mod params;
+mod quantise;
 mod schedule;
 
 use std::fmt;
@@ -17,13 +18,16 @@ use crate::kernels::scatter::Synapses;
 use crate::kernels::window::{Dims, Windows};
 use crate::{Error, Result};
 
-pub(crate) use pack::Packed;
-pub(crate) use params::{ParentSpec, Population};
+pub(crate) use pack::{IntLayer, Packed};
+pub(crate) use params::{Cells, ParentSpec, Population};
+pub use quantise::Clips;
+pub(crate) use quantise::units;
 
 /// An executable network. Made once, shared by every simulator and thread.
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) level: Level,
+    precision: Precision,
     pub(crate) nodes: Vec<PlanNode>,
     pub(crate) stages: Vec<Stage>,
     pub(crate) output: NodeId,
@@ -69,14 +73,15 @@ pub(crate) enum PlanOp {
     /// The network's input.
     Input,
     /// A Linear or Conv. `fused`: it has no value of its own, its population computes it.
-    Synapse { packed: Box<Packed>, fanout: Fanout, fused: bool },
+    Synapse { layer: Layer, fanout: Fanout, fused: bool },
     /// A Linear or Conv whose synapses have delays of their own; one value of `bias` a channel,
     /// or none.
     Delayed { synapses: Box<Synapses>, bias: Vec<f32> },
     /// Neurons.
     Population(Box<Population>),
     /// Sum, average or maximum over windows.
-    Pool { windows: Windows, mode: PoolMode },
+    /// `merge`: an average of plain spikes becomes plain events of 2 to the power of minus this.
+    Pool { windows: Windows, mode: PoolMode, merge: Option<u32> },
     /// Maximum over windows, gated by the sums of the places of the input, which has `from`.
     RatePool { windows: Windows, gate: Gate, from: Dims, from_shape: Vec<usize> },
     /// Other dims, same C order (Flatten).
@@ -92,6 +97,39 @@ pub(crate) enum PlanOp {
     Upsample { factor: [usize; 2] },
     /// The sum of the edges.
     Add,
+}
+
+/// The weights of a Linear or Conv.
+#[derive(Debug)]
+pub(crate) enum Layer {
+    Float(Box<Packed>),
+    Integer(Box<IntLayer>),
+}
+
+impl Layer {
+    /// Lanes of a block.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Float(packed) => packed.width,
+            Self::Integer(layer) => layer.packed.width,
+        }
+    }
+
+    /// As [`Packed::call_size`].
+    pub(crate) fn call_size(&self) -> usize {
+        match self {
+            Self::Float(packed) => packed.call_size(),
+            Self::Integer(layer) => layer.packed.call_size(),
+        }
+    }
+
+    /// Bytes held.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Float(packed) => packed.bytes(),
+            Self::Integer(layer) => layer.packed.bytes(),
+        }
+    }
 }
 
 /// What a pool does.
@@ -150,9 +188,29 @@ impl Delays {
     }
 }
 
+/// What weights, sums and membranes are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Precision {
+    /// f32 throughout.
+    #[default]
+    F32,
+    /// Weights of i8, membranes of i32 (S14).
+    I8(Clips),
+}
+
+impl Precision {
+    /// The name used in Python.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::I8(_) => "i8",
+        }
+    }
+}
+
 impl Plan {
     /// Plan `graph` for `level`.
-    pub fn new(graph: &Graph, level: Level) -> Result<Self> {
+    pub fn new(graph: &Graph, level: Level, precision: &Precision) -> Result<Self> {
         graph.validate()?;
         if !level.is_available() {
             let what = format!("\"{}\" on this CPU", level.name());
@@ -160,14 +218,26 @@ impl Plan {
         }
         let mut graph = graph.fold()?;
         graph.merge_delays();
-        let nodes = lower::lower(&graph, level)?;
+        let units = match precision {
+            Precision::F32 => None,
+            Precision::I8(clips) => {
+                Some(quantise::quantised(&graph, clips, |id| lower::fused(&graph, id))?)
+            }
+        };
+        let nodes = lower::lower(&graph, level, units.as_ref())?;
         let stages = schedule::schedule(&nodes);
-        Ok(Self { level, nodes, stages, output: graph.output(), readout: graph.readout() })
+        let (output, readout) = (graph.output(), graph.readout());
+        Ok(Self { level, precision: precision.clone(), nodes, stages, output, readout })
     }
 
     /// The instruction set it runs on.
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// What weights, sums and membranes are.
+    pub fn precision(&self) -> &Precision {
+        &self.precision
     }
 
     /// Shape of one sample at one step.
@@ -219,7 +289,7 @@ impl Plan {
     /// Bytes of packed weights and parameters.
     pub fn weight_bytes(&self) -> usize {
         let of = |n: &PlanNode| match &n.op {
-            PlanOp::Synapse { packed, .. } => packed.bytes(),
+            PlanOp::Synapse { layer, .. } => layer.bytes(),
             PlanOp::Delayed { synapses, bias } => synapses.bytes() + size_of_val(&bias[..]),
             _ => 0,
         };
@@ -260,7 +330,10 @@ impl Plan {
     fn what(&self, id: NodeId) -> String {
         match &self.nodes[id].op {
             PlanOp::Input => "input".into(),
-            PlanOp::Synapse { packed, .. } => format!("sums in blocks of {}", packed.width),
+            PlanOp::Synapse { layer, .. } => {
+                let what = if matches!(layer, Layer::Integer(_)) { "integer sums" } else { "sums" };
+                format!("{what} in blocks of {}", layer.width())
+            }
             PlanOp::Delayed { synapses, .. } => {
                 format!("{} synapses of {} delays", synapses.len(), synapses.delays().len())
             }
@@ -270,8 +343,10 @@ impl Plan {
                     ParentSpec::Value(edge) => self.name(edge.src).to_string(),
                 });
                 let parents = parents.collect::<Vec<_>>().join(" + ");
-                format!("neurons in blocks of {} on {parents}", p.width)
+                let what = if p.is_integer() { "integer neurons" } else { "neurons" };
+                format!("{what} in blocks of {} on {parents}", p.width)
             }
+            PlanOp::Pool { merge: Some(_), .. } => "lists put together".into(),
             PlanOp::Pool { mode, .. } => format!("{mode:?} pool"),
             PlanOp::RatePool { gate, .. } => format!("max pool gated by {gate:?}"),
             PlanOp::Reshape => "reshape".into(),

@@ -5,18 +5,21 @@ use crate::graph::node::{Conv, Linear};
 use crate::kernels::aligned::Aligned;
 use crate::kernels::block::Geometry;
 use crate::kernels::fanout::Fanout;
+use crate::kernels::int::simd::WIDE;
 use crate::kernels::level::Level;
 use crate::kernels::simd::LANES;
 use crate::kernels::window::Dims;
 
+use super::quantise::LayerUnits;
+
 /// The weights of one layer, `[block][ky][kx][c_in][lane]`.
 #[derive(Clone, Debug)]
-pub(crate) struct Packed {
+pub(crate) struct Packed<T: Copy + Default = f32> {
     pub(crate) geometry: Geometry,
     /// Lanes of a block.
     pub(crate) width: usize,
     pub(crate) blocks: Vec<Block>,
-    weights: Aligned,
+    weights: Aligned<T>,
     /// One value a lane of every block, or empty.
     bias: Vec<f32>,
 }
@@ -40,26 +43,77 @@ pub(crate) fn block_width(channels: usize, level: Level) -> usize {
     best * LANES
 }
 
-impl Packed {
+/// As [`block_width`] for integers, whose vectors are twice as long.
+pub(crate) fn int_width(channels: usize, level: Level) -> usize {
+    let cost = |v: usize| channels.div_ceil(v * WIDE) * (v + 1);
+    let best = (1..=level.max_vectors() / 2).rev().min_by_key(|&v| cost(v)).unwrap_or(1);
+    best * WIDE
+}
+
+/// A layer of integers, fused into a population or alone.
+#[derive(Debug)]
+pub(crate) struct IntLayer {
+    pub(crate) packed: Packed<i8>,
+    /// What a weight of 1 is: one value a lane of every block.
+    scale: Vec<f32>,
+    /// Units of its sums are `2^-fraction` of it.
+    pub(crate) fraction: u32,
+    /// Largest sum of magnitudes of weights into one output.
+    pub(crate) bound: i64,
+}
+
+impl IntLayer {
+    /// `of` with the weights of `units`.
+    pub(crate) fn new(of: Source<'_>, units: &LayerUnits, level: Level) -> (Self, Fanout) {
+        let width = int_width(of.outputs, level);
+        let (packed, fanout) = pack(of, width, |o, w| units.weight(o, w));
+        let mut scale = units.scale.clone();
+        scale.resize(packed.blocks.len() * width, 1.0);
+        (Self { packed, scale, fraction: units.fraction, bound: units.bound }, fanout)
+    }
+
+    /// The scales of block `b`.
+    pub(crate) fn scale(&self, b: usize) -> &[f32] {
+        &self.scale[b * self.packed.width..(b + 1) * self.packed.width]
+    }
+}
+
+/// The layer that is packed.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    weight: &'a Tensor,
+    bias: Option<&'a Tensor>,
+    geometry: Geometry,
+    outputs: usize,
+    groups: usize,
+}
+
+impl<'a> Source<'a> {
     /// A convolution from `input` to `output`.
-    pub(crate) fn conv(conv: &Conv, input: Dims, output: Dims, level: Level) -> (Self, Fanout) {
+    pub(crate) fn conv(conv: &'a Conv, input: Dims, output: Dims) -> Self {
         let geometry = of_conv(conv, input, output);
-        pack(&conv.weight, conv.bias.as_ref(), geometry, (output.c, conv.groups), level)
+        let (weight, bias) = (&conv.weight, conv.bias.as_ref());
+        Self { weight, bias, geometry, outputs: output.c, groups: conv.groups }
     }
 
     /// A fully connected layer.
-    pub(crate) fn linear(
-        linear: &Linear,
-        input: Dims,
-        output: Dims,
-        level: Level,
-    ) -> (Self, Fanout) {
+    pub(crate) fn linear(linear: &'a Linear, input: Dims, output: Dims) -> Self {
         let geometry = of_linear(input);
-        pack(&linear.weight, linear.bias.as_ref(), geometry, (output.c, 1), level)
+        let (weight, bias) = (&linear.weight, linear.bias.as_ref());
+        Self { weight, bias, geometry, outputs: output.c, groups: 1 }
     }
+}
 
+impl Packed {
+    /// `of` as it is.
+    pub(crate) fn new(of: Source<'_>, level: Level) -> (Self, Fanout) {
+        pack(of, block_width(of.outputs, level), |_, w| w)
+    }
+}
+
+impl<T: Copy + Default> Packed<T> {
     /// The rows of block `b`.
-    pub(crate) fn rows(&self, b: usize) -> &[f32] {
+    pub(crate) fn rows(&self, b: usize) -> &[T] {
         let block = &self.blocks[b];
         &self.weights[block.first..block.first + block.len]
     }
@@ -73,12 +127,12 @@ impl Packed {
     }
 
     /// All weights.
-    pub(crate) fn weights(&self) -> &[f32] {
+    pub(crate) fn weights(&self) -> &[T] {
         &self.weights
     }
 
     /// All weights, to change those that [`Self::index`] names.
-    pub(crate) fn weights_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn weights_mut(&mut self) -> &mut [T] {
         &mut self.weights
     }
 
@@ -95,7 +149,7 @@ impl Packed {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        (self.weights.len() + self.bias.len()) * size_of::<f32>()
+        size_of_val(&self.weights[..]) + size_of_val(&self.bias[..])
     }
 }
 
@@ -132,14 +186,12 @@ pub(super) fn of_linear(input: Dims) -> Geometry {
     }
 }
 
-fn pack(
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    geometry: Geometry,
-    (outputs, groups): (usize, usize),
-    level: Level,
-) -> (Packed, Fanout) {
-    let width = block_width(outputs, level);
+/// `of` in blocks of `width`, its weights as `value(output, weight)` says.
+fn pack<T: Copy + Default>(
+    Source { weight, bias, geometry, outputs, groups }: Source<'_>,
+    width: usize,
+    value: impl Fn(usize, f32) -> T,
+) -> (Packed<T>, Fanout) {
     let taps = geometry.kh * geometry.kw;
     let (in_group, out_group) = (geometry.in_c / groups, outputs / groups);
     let count = outputs.div_ceil(width);
@@ -157,7 +209,7 @@ fn pack(
         })
         .collect();
     let total = blocks.last().map_or(0, |b| b.first + b.len);
-    let mut weights = Aligned::zeros(total);
+    let mut weights = Aligned::<T>::zeros(total);
     let mut nonzero = vec![0u32; taps * geometry.in_c];
     let data = weight.data();
     for (b, block) in blocks.iter().enumerate() {
@@ -169,7 +221,7 @@ fn pack(
             for c in 0..in_group {
                 let source = &data[(o * in_group + c) * taps..][..taps];
                 for (tap, &w) in source.iter().enumerate() {
-                    rows[(tap * n + channel0 + c - block.lo as usize) * width + lane] = w;
+                    rows[(tap * n + channel0 + c - block.lo as usize) * width + lane] = value(o, w);
                     nonzero[tap * geometry.in_c + channel0 + c] += u32::from(w != 0.0);
                 }
             }
@@ -193,5 +245,8 @@ mod tests {
         let width = |c| block_width(c, Level::Avx512);
         assert_eq!([width(10), width(64), width(96), width(512)], [16, 64, 48, 64]);
         assert_eq!(block_width(512, Level::Baseline), 32);
+        let width = |c| int_width(c, Level::Avx512);
+        assert_eq!([width(10), width(64), width(96), width(512)], [32, 64, 64, 64]);
+        assert_eq!(int_width(512, Level::Baseline), 32);
     }
 }

@@ -3,26 +3,36 @@
 use crate::graph::Neuron;
 use crate::graph::Tensor;
 use crate::graph::neuron::{Fires, Order, Reset, ResetTiming, Spikes, Synapse};
+use crate::kernels::int::neuron::IntParams;
 use crate::kernels::level::Level;
 use crate::kernels::neuron::{NeuronParams, Rules};
 use crate::kernels::param::Param;
 use crate::kernels::window::Dims;
 
 use super::PlanEdge;
-use super::pack::block_width;
+use super::pack::{block_width, int_width};
+use super::quantise::{PopulationUnits, decay, units};
 
 /// Neurons ready to run.
 #[derive(Debug)]
 pub(crate) struct Population {
-    pub(crate) params: NeuronParams,
+    pub(crate) rules: Rules,
+    pub(crate) cells: Cells,
     /// Lanes of a block.
     pub(crate) width: usize,
     /// What is summed, in the order of the edges.
     pub(crate) parents: Vec<ParentSpec>,
     /// Value of one spike; `None` where it is 1 everywhere.
     pub(crate) amplitude: Option<Amplitude>,
-    pub(crate) v0: Param,
-    pub(crate) i0: Param,
+}
+
+/// The neurons themselves.
+#[derive(Debug)]
+pub(crate) enum Cells {
+    /// f32.
+    Float { params: Box<NeuronParams>, v0: Param, i0: Param },
+    /// Integers; units of the summed input are `2^-fraction` of those of the weights.
+    Integer { params: Box<IntParams>, v0: Param<i32>, fraction: u32 },
 }
 
 /// A summand of the population's input.
@@ -80,14 +90,58 @@ impl Population {
         params.alpha_theta = option(&neuron.alpha_theta, 0.0);
         params.max_spikes = neuron.rules.max_spikes.map_or(f32::INFINITY, |n| n as f32);
         params.refractory = neuron.rules.refractory as f32;
-        let unit = neuron.spike_amplitude.data().iter().all(|&a| a == 1.0);
-        let amplitude = (!unit).then(|| Amplitude {
-            tensor: neuron.spike_amplitude.clone(),
-            shape: shape.to_vec(),
-            pixels,
-        });
         let (v0, i0) = (pack(&neuron.v0, 0.0), pack(&neuron.i0, 0.0));
-        Self { params, width, parents: Vec::new(), amplitude, v0, i0 }
+        let cells = Cells::Float { params: Box::new(params), v0, i0 };
+        Self { rules, cells, width, parents: Vec::new(), amplitude: amplitude(neuron, shape) }
+    }
+
+    /// The same in integers (S14).
+    pub(crate) fn integer(
+        neuron: &Neuron,
+        shape: &[usize],
+        own: &PopulationUnits,
+        level: Level,
+    ) -> Self {
+        let dims = Dims::of(shape);
+        let width = int_width(dims.c, level);
+        let pixels = dims.pixels();
+        let size = (dims.c, pixels, width);
+        let pack = |tensor: &Tensor, of: &dyn Fn(usize, f32) -> i32| {
+            let per_neuron = tensor.shape().len() > 1;
+            Param::pack(size, per_neuron, 0, |c, p| of(c, tensor.value_at(c * pixels + p, shape)))
+        };
+        let level_of = |c: usize, value: f32| units(value, own.v[c]);
+        let option = |tensor: &Option<Tensor>| tensor.as_ref().map(|t| pack(t, &level_of));
+        let rules = rules(neuron);
+        let decays = neuron.alpha_mem.data().iter().any(|&a| a != 1.0);
+        let params = IntParams {
+            rules,
+            bias: own.bias.as_ref().map(|b| Param::pack(size, false, 0, |c, _| b[c])),
+            v_threshold: pack(&neuron.v_threshold, &level_of),
+            v_reset: pack(&neuron.v_reset, &level_of),
+            v_leak: pack(&neuron.v_leak, &level_of),
+            alpha_mem: decays.then(|| pack(&neuron.alpha_mem, &|_, a| decay(a))),
+            v_threshold_neg: option(&neuron.v_threshold_neg),
+            v_min: option(&neuron.v_min),
+            v_unit: Param::pack(size, false, 1.0, |c, _| own.v[c]),
+            x_unit: Param::pack(size, false, 1.0, |c, _| own.x[c]),
+        };
+        let v0 = pack(&neuron.v0, &level_of);
+        let cells = Cells::Integer { params: Box::new(params), v0, fraction: own.fraction };
+        Self { rules, cells, width, parents: Vec::new(), amplitude: amplitude(neuron, shape) }
+    }
+
+    /// The parameters of a population of f32, which a learner and a stream have alone.
+    pub(crate) fn params(&self) -> &NeuronParams {
+        match &self.cells {
+            Cells::Float { params, .. } => params,
+            Cells::Integer { .. } => unreachable!("learning and streams are planned in f32"),
+        }
+    }
+
+    /// Whether its membranes are integers.
+    pub(crate) fn is_integer(&self) -> bool {
+        matches!(self.cells, Cells::Integer { .. })
     }
 
     /// Whether its spikes are plain ones: a mask says all.
@@ -97,13 +151,22 @@ impl Population {
 
     /// Whether a neuron can emit something else than 0 or 1 in a step.
     pub(crate) fn counts_spikes(&self) -> bool {
-        self.params.rules.multi || self.params.rules.signed
+        self.rules.multi || self.rules.signed
     }
 
     /// Whether it spikes at all.
     pub(crate) fn fires(&self) -> bool {
-        self.params.rules.fires
+        self.rules.fires
     }
+}
+
+fn amplitude(neuron: &Neuron, shape: &[usize]) -> Option<Amplitude> {
+    let unit = neuron.spike_amplitude.data().iter().all(|&a| a == 1.0);
+    (!unit).then(|| Amplitude {
+        tensor: neuron.spike_amplitude.clone(),
+        shape: shape.to_vec(),
+        pixels: Dims::of(shape).pixels(),
+    })
 }
 
 fn rules(neuron: &Neuron) -> Rules {

@@ -29,7 +29,7 @@ fn longest_chunk(plan: &Plan) -> usize {
     let room = |node: &PlanNode| {
         let offsets = (u32::MAX as usize / node.dims.len().max(1)).saturating_sub(node.history);
         let call = match &node.op {
-            PlanOp::Synapse { packed, .. } => CALL / packed.call_size().max(1),
+            PlanOp::Synapse { layer, .. } => CALL / layer.call_size().max(1),
             _ => CHUNK,
         };
         offsets.min(call).max(1)
@@ -56,7 +56,7 @@ impl Shared<'_> {
 
     /// Whether the readout needs every membrane of node `id`.
     pub(super) fn reads_membranes(&self, id: NodeId) -> bool {
-        self.plan.output == id && self.plan.readout == Readout::MaxV
+        self.plan.output == id && matches!(self.plan.readout, Readout::MaxV | Readout::LastV)
     }
 }
 
@@ -78,6 +78,8 @@ pub(super) struct Group<'a> {
     pub(super) values: Vec<Vec<Value>>,
     /// Layers that see the same at every step: their sums for each sample.
     pub(super) constants: HashMap<NodeId, Vec<Vec<f32>>>,
+    /// The same in units, of layers of integers.
+    pub(super) int_constants: HashMap<NodeId, Vec<Vec<i32>>>,
     /// The run's step at which this chunk begins.
     pub(super) first_step: usize,
     /// `[sample][node]`.
@@ -119,6 +121,7 @@ impl<'a> Group<'a> {
             states,
             values: Vec::new(),
             constants: HashMap::new(),
+            int_constants: HashMap::new(),
             first_step: 0,
             tallies: vec![tallies; samples],
             records: vec![SampleRecords::default(); samples],

@@ -6,6 +6,7 @@ mod delay;
 mod eval;
 mod gated;
 mod group;
+mod integer;
 mod population;
 mod readout;
 mod record;
@@ -14,7 +15,7 @@ mod simulator;
 mod stream;
 pub mod workers;
 
-pub use crate::step::{Input, StateArray};
+pub use crate::step::{Input, StateArray, StateData};
 pub use counts::{Counts, LayerCounts};
 pub use record::SpikeColumns;
 pub use request::{Options, Record};

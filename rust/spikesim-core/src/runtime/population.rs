@@ -2,17 +2,16 @@
 
 use std::ops::Range;
 
-use super::blocks::run_blocks;
+use super::blocks::run_floats;
 use super::group::{Group, Shared};
-
 use crate::Result;
 use crate::graph::NodeId;
 use crate::kernels::block::Post;
 use crate::kernels::dense;
 use crate::kernels::events::Events;
 use crate::kernels::fanout::{Cost, Fanout};
-use crate::kernels::neuron::NeuronBlock;
-use crate::plan::{Packed, ParentSpec, PlanOp, Population};
+use crate::kernels::neuron::{NeuronBlock, NeuronParams};
+use crate::plan::{Cells, Layer, Packed, ParentSpec, PlanOp, Population};
 use crate::step::blocks::{Extent, Prepared, split};
 use crate::step::emit::emit;
 use crate::step::sources::{constant, densify, lists, prepare_lists, sparsify};
@@ -44,14 +43,22 @@ impl Group<'_> {
     }
 
     /// The constant part of layer `id` for each sample, computed once a run.
-    fn constants(&mut self, id: NodeId, packed: &Packed) -> Result<()> {
-        if self.constants.contains_key(&id) {
+    fn constants(&mut self, id: NodeId, layer: &Layer) -> Result<()> {
+        if self.constants.contains_key(&id) || self.int_constants.contains_key(&id) {
             return Ok(());
         }
         let node = &self.shared.plan.nodes[id];
-        let extent = Extent { dims: node.dims, width: packed.width, steps: 1 };
-        let rows = self.layer(id, packed, extent, 0..1)?;
-        self.constants.insert(id, rows);
+        let extent = Extent { dims: node.dims, width: layer.width(), steps: 1 };
+        match layer {
+            Layer::Float(packed) => {
+                let rows = self.layer(id, packed, extent, 0..1)?;
+                self.constants.insert(id, rows);
+            }
+            Layer::Integer(layer) => {
+                let rows = self.layer_units(id, layer, extent, 0..1)?;
+                self.int_constants.insert(id, rows);
+            }
+        }
         Ok(())
     }
 
@@ -76,7 +83,7 @@ impl Group<'_> {
                 posts[block].push(Post::Store(part));
             }
         }
-        run_blocks(&self.shared, extent, &prepared, posts)?;
+        run_floats(&self.shared, extent, &prepared, posts)?;
         Ok(out)
     }
 
@@ -84,12 +91,15 @@ impl Group<'_> {
     pub(super) fn synapse(&mut self, id: NodeId, steps: Range<usize>) -> Result<()> {
         let plan = self.shared.plan;
         let node = &plan.nodes[id];
-        let PlanOp::Synapse { packed, fanout, .. } = &node.op else { return Ok(()) };
+        let PlanOp::Synapse { layer, fanout, .. } = &node.op else { return Ok(()) };
         self.account(id, fanout, &steps)?;
         let fixed = (0..self.samples()).all(|s| constant(&self.values, &node.edges, s));
         let computed = if fixed { steps.start..steps.start + 1 } else { steps.clone() };
-        let extent = Extent { dims: node.dims, width: packed.width, steps: computed.len() };
-        let rows = self.layer(id, packed, extent, computed)?;
+        let extent = Extent { dims: node.dims, width: layer.width(), steps: computed.len() };
+        let rows = match layer {
+            Layer::Float(packed) => self.layer(id, packed, extent, computed)?,
+            Layer::Integer(layer) => self.layer_currents(id, layer, extent, computed)?,
+        };
         let step = node.dims.pixels() * extent.width;
         for (value, rows) in self.values[id].iter_mut().zip(rows) {
             value.extend_dense(steps.len(), |out| {
@@ -109,16 +119,25 @@ impl Group<'_> {
         let PlanOp::Population(pop) = &node.op else { return Ok(()) };
         for parent in &pop.parents {
             let ParentSpec::Fused(layer) = parent else { continue };
-            let PlanOp::Synapse { packed, fanout, .. } = &plan.nodes[*layer].op else { continue };
+            let PlanOp::Synapse { layer: weights, fanout, .. } = &plan.nodes[*layer].op else {
+                continue;
+            };
             self.account(*layer, fanout, &steps)?;
             if constant(&self.values, &plan.nodes[*layer].edges, 0) {
-                self.constants(*layer, packed)?;
+                self.constants(*layer, weights)?;
             }
         }
         let extent = Extent { dims: node.dims, width: pop.width, steps: steps.len() };
         let mut outs: Vec<Traces> =
             (0..self.samples()).map(|_| Traces::new(&self.shared, id, pop, extent)).collect();
-        self.integrate(id, pop, extent, &steps, &mut outs)?;
+        match &pop.cells {
+            Cells::Float { params, .. } => {
+                self.integrate(id, (pop, params), extent, &steps, &mut outs)?;
+            }
+            Cells::Integer { params, fraction, .. } => {
+                self.integrate_units(id, (pop, params, *fraction), extent, &steps, &mut outs)?;
+            }
+        }
         for (s, out) in outs.iter().enumerate() {
             self.shared.control.check()?;
             self.emit(id, s, pop, extent, &steps, out);
@@ -126,10 +145,25 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// For each sample and parent the lists that have to be made of analog sources first.
+    pub(super) fn lists_made(
+        &self,
+        pop: &Population,
+        steps: &Range<usize>,
+    ) -> Vec<Vec<Vec<Option<Events>>>> {
+        let of = |s: usize, parent: &ParentSpec| match parent {
+            ParentSpec::Fused(layer) => {
+                sparsify(&self.values, &self.shared.plan.nodes[*layer].edges, s, steps)
+            }
+            ParentSpec::Value(_) => Vec::new(),
+        };
+        (0..self.samples()).map(|s| pop.parents.iter().map(|p| of(s, p)).collect()).collect()
+    }
+
     fn integrate(
         &mut self,
         id: NodeId,
-        pop: &Population,
+        (pop, params): (&Population, &NeuronParams),
         extent: Extent,
         steps: &Range<usize>,
         outs: &mut [Traces],
@@ -139,17 +173,7 @@ impl Group<'_> {
         let values = &self.values;
         let edges_of = |layer: NodeId| &plan.nodes[layer].edges[..];
         // What has to be converted first: lists of analog sources, rows of event sources.
-        let made: Vec<Vec<Vec<Option<Events>>>> = (0..samples)
-            .map(|s| {
-                pop.parents
-                    .iter()
-                    .map(|p| match p {
-                        ParentSpec::Fused(layer) => sparsify(values, edges_of(*layer), s, steps),
-                        ParentSpec::Value(_) => Vec::new(),
-                    })
-                    .collect()
-            })
-            .collect();
+        let made = self.lists_made(pop, steps);
         let rows: Vec<Vec<Vec<f32>>> = (0..samples)
             .map(|s| pop.parents.iter().map(|p| densify(values, p, s, steps)).collect())
             .collect();
@@ -161,8 +185,10 @@ impl Group<'_> {
                         Prepared::Constant { data: &data[s] }
                     }
                     (_, edges) => {
-                        let PlanOp::Synapse { packed, .. } = &plan.nodes[*layer].op else {
-                            unreachable!("a fused parent is a layer with weights")
+                        let PlanOp::Synapse { layer: Layer::Float(packed), .. } =
+                            &plan.nodes[*layer].op
+                        else {
+                            unreachable!("a fused parent of floats is a layer of floats")
                         };
                         prepare_lists(values, packed, edges, &made[s][k], s, steps)
                     }
@@ -195,7 +221,7 @@ impl Group<'_> {
             for (block, ((((((((v, i), n), a), r), masks), z), v_out), x_out)) in parts.enumerate()
             {
                 posts[block].push(Post::Neuron(NeuronBlock {
-                    params: &pop.params,
+                    params,
                     lanes: extent.mask(block),
                     v,
                     i,
@@ -209,7 +235,7 @@ impl Group<'_> {
                 }));
             }
         }
-        run_blocks(&self.shared, extent, &prepared, posts)
+        run_floats(&self.shared, extent, &prepared, posts)
     }
 
     /// What sample `s` of a population did goes into its value, the records and the counts.
@@ -282,18 +308,17 @@ impl Group<'_> {
         }
         if self.shared.plan.output == id {
             let readout = &mut self.readouts[s];
-            let state = &self.states[s].nodes[id].v;
-            readout.membranes(state, &out.v, extent.steps, width, dims);
+            readout.membranes(&out.v, extent.steps, width, dims);
         }
     }
 }
 
 /// Where a population writes for one sample; parts that nobody wants are empty.
-struct Traces {
-    masks: Vec<u64>,
-    z: Vec<f32>,
-    v: Vec<f32>,
-    x: Vec<f32>,
+pub(super) struct Traces {
+    pub(super) masks: Vec<u64>,
+    pub(super) z: Vec<f32>,
+    pub(super) v: Vec<f32>,
+    pub(super) x: Vec<f32>,
 }
 
 impl Traces {

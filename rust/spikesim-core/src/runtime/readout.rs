@@ -61,18 +61,14 @@ impl Accumulator {
         }
     }
 
-    /// The membranes after a chunk (`state`) and at each of its steps (`trace`).
-    pub(super) fn membranes(
-        &mut self,
-        state: &[f32],
-        trace: &[f32],
-        steps: usize,
-        width: usize,
-        dims: Dims,
-    ) {
+    /// The membranes at each step of a chunk.
+    pub(super) fn membranes(&mut self, trace: &[f32], steps: usize, width: usize, dims: Dims) {
         let step = dims.pixels() * width;
         match self.readout {
-            Readout::LastV => dense::unblock(state, step, width, dims, &mut self.values),
+            Readout::LastV => {
+                let last = &trace[(steps - 1) * step..];
+                dense::unblock(last, steps * step, width, dims, &mut self.values);
+            }
             Readout::MaxV => {
                 let mut row = vec![0.0; dims.len()];
                 for t in 0..steps {

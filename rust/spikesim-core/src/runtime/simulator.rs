@@ -14,7 +14,7 @@ use super::stream::{StepInput, StepOutput, Stream, StreamOptions};
 use crate::graph::NodeId;
 use crate::kernels::fanout::Cost;
 use crate::kernels::gated::Sums;
-use crate::plan::{Plan, PlanNode, PlanOp};
+use crate::plan::{Plan, PlanNode, PlanOp, Precision};
 use crate::step::{Input, SampleState, StateArray, state};
 use crate::{Error, Result};
 
@@ -217,6 +217,14 @@ impl Simulator {
     pub fn begin_stream(&mut self, options: StreamOptions, resume: bool) -> Result<()> {
         if options.window == Some(0) {
             return Err(Error::input("stream", "window is 0, expected at least 1 step"));
+        }
+        if *self.plan.precision() != Precision::F32 {
+            let what = format!("precision \"{}\"", self.plan.precision().name());
+            return Err(Error::unsupported(
+                "stream",
+                what,
+                "compile() without precision, or run()",
+            ));
         }
         self.end_stream();
         if !resume || self.states.is_empty() {

@@ -14,7 +14,6 @@ pub(crate) enum Prepared<'a> {
         packed: &'a Packed,
         views: Vec<ListView<'a>>,
         edges: usize,
-        constant: bool,
     },
     /// `[block][pixel][lane]`, the same at every step.
     Constant {
@@ -31,7 +30,7 @@ pub(crate) enum Prepared<'a> {
 impl Prepared<'_> {
     pub(crate) fn parent(&self, block: usize, pixels: usize, width: usize) -> Parent<'_> {
         match self {
-            Self::Lists { packed, views, edges, constant } => Parent::Lists {
+            Self::Lists { packed, views, edges } => Parent::Lists {
                 geometry: &packed.geometry,
                 weights: packed.rows(block),
                 bias: packed.bias(block),
@@ -39,7 +38,7 @@ impl Prepared<'_> {
                 n: packed.blocks[block].n,
                 views,
                 edges: *edges,
-                constant: *constant,
+                constant: false,
             },
             Self::Constant { data } => {
                 let len = pixels * width;

@@ -13,5 +13,5 @@ pub(crate) mod weightless;
 
 pub use input::Input;
 pub(crate) use state::SampleState;
-pub use state::StateArray;
+pub use state::{StateArray, StateData};
 pub(crate) use value::Value;

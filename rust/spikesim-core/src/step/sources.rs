@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::blocks::{Prepared, Values};
+use crate::kernels::block::ListView;
 use crate::kernels::events::Events;
 use crate::plan::{Packed, ParentSpec, PlanEdge};
 
@@ -50,14 +51,14 @@ pub(crate) fn constant(values: &Values, edges: &[PlanEdge], s: usize) -> bool {
     edges.iter().all(|e| e.delay == 0 && values[e.src][s].constant)
 }
 
-pub(crate) fn prepare_lists<'a>(
+/// What the edges deliver at `steps`, `[t · edges + e]`.
+pub(crate) fn views<'a>(
     values: &'a Values,
-    packed: &'a Packed,
     edges: &[PlanEdge],
     made: &'a [Option<Events>],
     s: usize,
     steps: &Range<usize>,
-) -> Prepared<'a> {
+) -> Vec<ListView<'a>> {
     let mut views = Vec::with_capacity(edges.len() * steps.len());
     for t in steps.clone() {
         for edge in edges.iter().enumerate() {
@@ -66,7 +67,20 @@ pub(crate) fn prepare_lists<'a>(
             }
         }
     }
-    Prepared::Lists { packed, views, edges: edges.len(), constant: false }
+    views
+}
+
+/// A layer of f32 as a summand.
+pub(crate) fn prepare_lists<'a>(
+    values: &'a Values,
+    packed: &'a Packed,
+    edges: &[PlanEdge],
+    made: &'a [Option<Events>],
+    s: usize,
+    steps: &Range<usize>,
+) -> Prepared<'a> {
+    let views = views(values, edges, made, s, steps);
+    Prepared::Lists { packed, views, edges: edges.len() }
 }
 
 /// Rows of an event value that feeds a population without weights in between.

@@ -5,7 +5,8 @@ use crate::graph::NodeId;
 use crate::kernels::dense;
 use crate::kernels::events::Event;
 use crate::kernels::gated::Sums;
-use crate::plan::{Plan, PlanNode, PlanOp};
+use crate::kernels::int::WHOLE;
+use crate::plan::{Cells, Plan, PlanNode, PlanOp, Population};
 use crate::{Error, Result};
 
 /// State of one node for one sample. Arrays are `[block][pixel][lane]`; those the rules do not
@@ -13,6 +14,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NodeState {
     pub(crate) v: Vec<f32>,
+    /// Membranes of a population of integers, in its units.
+    pub(crate) units: Vec<i32>,
     pub(crate) i: Vec<f32>,
     pub(crate) n: Vec<f32>,
     pub(crate) a: Vec<f32>,
@@ -35,7 +38,39 @@ pub(crate) struct SampleState {
 pub struct StateArray {
     pub name: String,
     pub shape: Vec<usize>,
-    pub data: Vec<f32>,
+    pub data: StateData,
+}
+
+/// The values of a [`StateArray`].
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum StateData {
+    F32(Vec<f32>),
+    I32(Vec<i32>),
+}
+
+impl StateData {
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::I32(values) => values.len(),
+        }
+    }
+
+    /// The f32, or nothing.
+    fn floats(&self) -> &[f32] {
+        match self {
+            Self::F32(values) => values,
+            Self::I32(_) => &[],
+        }
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "float32",
+            Self::I32(_) => "int32",
+        }
+    }
 }
 
 impl SampleState {
@@ -47,22 +82,7 @@ impl SampleState {
             .map(|node| {
                 let mut state = NodeState::default();
                 if let PlanOp::Population(pop) = &node.op {
-                    let (blocks, pixels) = (node.dims.c.div_ceil(pop.width), node.dims.pixels());
-                    let rules = &pop.params.rules;
-                    let zeros = || vec![0.0; blocks * pixels * pop.width];
-                    state.v = pop.v0.expand(blocks, pixels, pop.width);
-                    if rules.decay_first || rules.decay_after || rules.alpha {
-                        state.i = pop.i0.expand(blocks, pixels, pop.width);
-                    }
-                    if rules.alpha {
-                        state.n = zeros();
-                    }
-                    if rules.adaptive {
-                        state.a = zeros();
-                    }
-                    if rules.refractory {
-                        state.r = zeros();
-                    }
+                    start(pop, node, &mut state);
                 }
                 if let PlanOp::RatePool { windows, gate, from, .. } = &node.op {
                     state.sums = Sums::new(*from, windows, *gate);
@@ -74,6 +94,32 @@ impl SampleState {
             })
             .collect();
         Self { nodes }
+    }
+}
+
+/// A population's state before step 0.
+fn start(pop: &Population, node: &PlanNode, state: &mut NodeState) {
+    let (blocks, pixels) = (node.dims.c.div_ceil(pop.width), node.dims.pixels());
+    let zeros = || vec![0.0; blocks * pixels * pop.width];
+    let (v0, i0) = match &pop.cells {
+        Cells::Integer { v0, .. } => {
+            state.units = v0.expand(blocks, pixels, pop.width);
+            return;
+        }
+        Cells::Float { v0, i0, .. } => (v0, i0),
+    };
+    state.v = v0.expand(blocks, pixels, pop.width);
+    if pop.rules.decay_first || pop.rules.decay_after || pop.rules.alpha {
+        state.i = i0.expand(blocks, pixels, pop.width);
+    }
+    if pop.rules.alpha {
+        state.n = zeros();
+    }
+    if pop.rules.adaptive {
+        state.a = zeros();
+    }
+    if pop.rules.refractory {
+        state.r = zeros();
     }
 }
 
@@ -108,7 +154,18 @@ pub(crate) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
                     dense::append_raster(&mut data, values, 1, pop.width, node.dims);
                 }
                 let shape = full_shape(&[samples.len()], node);
-                out.push(StateArray { name: format!("{}.{name}", node.name), shape, data });
+                let name = format!("{}.{name}", node.name);
+                out.push(StateArray { name, shape, data: StateData::F32(data) });
+            }
+            if pop.is_integer() {
+                let mut data = vec![0; samples.len() * node.dims.len()];
+                for (sample, row) in samples.iter().zip(data.chunks_exact_mut(node.dims.len())) {
+                    let units = &sample.nodes[id].units;
+                    each_neuron(node, pop.width, |at, blocked| row[at] = units[blocked]);
+                }
+                let shape = full_shape(&[samples.len()], node);
+                let name = format!("{}.v", node.name);
+                out.push(StateArray { name, shape, data: StateData::I32(data) });
             }
         }
         if let PlanOp::RatePool { from, from_shape, .. } = &node.op {
@@ -117,7 +174,8 @@ pub(crate) fn export(plan: &Plan, samples: &[SampleState]) -> Vec<StateArray> {
                 dense::to_c_order(sample.nodes[id].sums.places(), *from, row);
             }
             let shape = [&[samples.len()], &from_shape[..]].concat();
-            out.push(StateArray { name: format!("{}.sum", node.name), shape, data });
+            let name = format!("{}.sum", node.name);
+            out.push(StateArray { name, shape, data: StateData::F32(data) });
         }
         if node.history > 0 {
             out.extend(export_past(node, id, samples));
@@ -160,7 +218,7 @@ fn export_past(node: &PlanNode, id: NodeId, samples: &[SampleState]) -> Vec<Stat
         .map(|(name, data)| StateArray {
             name: format!("{}.{name}", node.name),
             shape: shape.clone(),
-            data,
+            data: StateData::F32(data),
         })
         .collect()
 }
@@ -201,7 +259,16 @@ pub(crate) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
         if array.shape != shape || array.data.len() != shape.iter().product::<usize>() {
             return Err(Error::shape(PLACE, &array.name, &array.shape, format!("{shape:?}")));
         }
-        if array.data.iter().any(|x| !x.is_finite()) {
+        if array.data.type_name() != want.data.type_name() {
+            let problem = format!(
+                "\"{}\" is {}, expected {}; states are of one precision",
+                array.name,
+                array.data.type_name(),
+                want.data.type_name()
+            );
+            return Err(Error::input(PLACE, problem));
+        }
+        if array.data.floats().iter().any(|x| !x.is_finite()) {
             let problem =
                 format!("\"{}\" holds NaN or infinity, expected finite values", array.name);
             return Err(Error::input(PLACE, problem));
@@ -218,14 +285,25 @@ pub(crate) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
             for (s, state) in states.iter_mut().enumerate() {
                 for (name, values) in parts_mut(&mut state.nodes[id]) {
                     let Some(array) = find(name).filter(|_| !values.is_empty()) else { continue };
-                    let row = &array.data[s * node.dims.len()..][..node.dims.len()];
-                    block(row, node, pop.width, values);
+                    let row = &array.data.floats()[s * node.dims.len()..][..node.dims.len()];
+                    each_neuron(node, pop.width, |at, blocked| values[blocked] = row[at]);
+                }
+                if let (true, Some(StateData::I32(data))) =
+                    (pop.is_integer(), find("v").map(|array| &array.data))
+                {
+                    let row = &data[s * node.dims.len()..][..node.dims.len()];
+                    let units = &mut state.nodes[id].units;
+                    let most = WHOLE;
+                    each_neuron(node, pop.width, |at, blocked| {
+                        units[blocked] = row[at].clamp(-most, most);
+                    });
                 }
             }
         }
         if let (PlanOp::RatePool { windows, gate, from, .. }, Some(array)) = (&node.op, find("sum"))
         {
-            for (state, row) in states.iter_mut().zip(array.data.chunks_exact(from.len())) {
+            for (state, row) in states.iter_mut().zip(array.data.floats().chunks_exact(from.len()))
+            {
                 let mut places = vec![0.0; from.len()];
                 dense::from_c_order(row, *from, &mut places);
                 state.nodes[id].sums = Sums::restored(places, *from, windows, *gate);
@@ -238,12 +316,12 @@ pub(crate) fn import(plan: &Plan, arrays: &[StateArray]) -> Result<Vec<SampleSta
     Ok(states)
 }
 
-/// From C order into `[block][pixel][lane]`.
-fn block(row: &[f32], node: &PlanNode, width: usize, out: &mut [f32]) {
+/// Visit every neuron: its place in C order, and in `[block][pixel][lane]`.
+fn each_neuron(node: &PlanNode, width: usize, mut visit: impl FnMut(usize, usize)) {
     let pixels = node.dims.pixels();
     for c in 0..node.dims.c {
         for p in 0..pixels {
-            out[(c / width * pixels + p) * width + c % width] = row[c * pixels + p];
+            visit(c * pixels + p, (c / width * pixels + p) * width + c % width);
         }
     }
 }
@@ -264,7 +342,7 @@ fn import_past<'a>(
                 let mut out = vec![0.0; len];
                 if let Some(array) = array {
                     let at = (row * samples + s) * len;
-                    dense::from_c_order(&array.data[at..at + len], dims, &mut out);
+                    dense::from_c_order(&array.data.floats()[at..at + len], dims, &mut out);
                 }
                 out
             });

@@ -35,6 +35,11 @@ pub(crate) fn step(
 }
 
 fn on_lists(node: &PlanNode, lists: &[(&Events, usize)], scratch: &mut Scratch, out: &mut Events) {
+    if let (PlanOp::Pool { windows, merge: Some(shift), .. }, [(src, t)]) = (&node.op, lists)
+        && !src.is_graded()
+    {
+        return listops::merge(src, *t, windows, *shift, scratch, out);
+    }
     // Several edges into a node that does not join them: their sum, made first.
     let joins = matches!(node.op, PlanOp::Concat { .. } | PlanOp::Add);
     if lists.len() > 1 && !joins {
@@ -52,13 +57,18 @@ fn on_lists(node: &PlanNode, lists: &[(&Events, usize)], scratch: &mut Scratch, 
     }
     let &(src, t) = &lists[0];
     match &node.op {
-        PlanOp::Pool { windows, mode: PoolMode::SpikeMax } => {
+        PlanOp::Pool { windows, mode: PoolMode::SpikeMax, .. } => {
             listops::spike_max_pool(src, t, windows, scratch, out);
         }
-        PlanOp::Pool { windows, mode } => {
+        PlanOp::Pool { windows, mode, .. } => {
             listops::pool(src, t, windows, *mode == PoolMode::Average, scratch, out);
         }
-        PlanOp::Reshape => listops::reshape(src, t, out),
+        PlanOp::Reshape => {
+            if !out.is_graded() {
+                out.set_shift(src.shift());
+            }
+            listops::reshape(src, t, out);
+        }
         PlanOp::Upsample { factor } => listops::upsample(src, t, *factor, out),
         PlanOp::Concat { axis } => listops::concat(lists, *axis, out),
         PlanOp::Add if lists.len() > 1 => listops::add(lists, node.dims, scratch, out),
@@ -82,7 +92,7 @@ fn on_dense(node: &PlanNode, sources: &[(&Value, usize)]) -> Vec<f32> {
     let mut x = first.copy_row(*row);
     more.iter().for_each(|(value, row)| value.add_row(*row, &mut x));
     match &node.op {
-        PlanOp::Pool { windows, mode } => {
+        PlanOp::Pool { windows, mode, .. } => {
             let mode = match mode {
                 PoolMode::Sum => DensePool::Sum,
                 PoolMode::Average => DensePool::Average,

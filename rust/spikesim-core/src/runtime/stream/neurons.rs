@@ -10,7 +10,7 @@ use crate::kernels::param::Param;
 use crate::kernels::silence::NEVER;
 use crate::kernels::touched::{Rest, Touched, run_touched};
 use crate::kernels::window::Dims;
-use crate::plan::{ParentSpec, Plan, PlanNode, PlanOp, Population};
+use crate::plan::{Layer, ParentSpec, Plan, PlanNode, PlanOp, Population};
 use crate::step::blocks::{Extent, split};
 use crate::step::state::NodeState;
 
@@ -67,7 +67,9 @@ impl Neurons {
             reach.push(match parent {
                 ParentSpec::Fused(layer) => {
                     let layer = &plan.nodes[*layer];
-                    let PlanOp::Synapse { packed, .. } = &layer.op else { return None };
+                    let PlanOp::Synapse { layer: Layer::Float(packed), .. } = &layer.op else {
+                        return None;
+                    };
                     if layer.edges.iter().any(|e| dense(e.src)) {
                         return None;
                     }
@@ -83,7 +85,7 @@ impl Neurons {
         let extent = Extent { dims: node.dims, width: pop.width, steps: 1 };
         let (blocks, pixels) = (extent.blocks(), node.dims.pixels());
         let silent = silent_input(plan, pop, blocks);
-        let (lazy, driven) = nature(&pop.params, node.dims, pop.width, &silent);
+        let (lazy, driven) = nature(pop.params(), node.dims, pop.width, &silent);
         let z = if pop.counts_spikes() { extent.lanes() } else { 0 };
         Some(Self {
             extent,
@@ -233,14 +235,16 @@ impl Neurons {
                 .filter_map(|(parent, lists)| match parent {
                     ParentSpec::Value(_) => lists.first().map(|&l| SparseParent::Values(l)),
                     ParentSpec::Fused(layer) => match &plan.nodes[*layer].op {
-                        PlanOp::Synapse { packed, .. } => Some(SparseParent::Lists {
-                            geometry: &packed.geometry,
-                            weights: packed.rows(block),
-                            bias: packed.bias(block),
-                            lo: packed.blocks[block].lo,
-                            n: packed.blocks[block].n,
-                            lists,
-                        }),
+                        PlanOp::Synapse { layer: Layer::Float(packed), .. } => {
+                            Some(SparseParent::Lists {
+                                geometry: &packed.geometry,
+                                weights: packed.rows(block),
+                                bias: packed.bias(block),
+                                lo: packed.blocks[block].lo,
+                                n: packed.blocks[block].n,
+                                lists,
+                            })
+                        }
                         _ => None,
                     },
                 })
@@ -261,7 +265,7 @@ impl Neurons {
                 rest,
                 idle,
                 neurons: NeuronBlock {
-                    params: &pop.params,
+                    params: pop.params(),
                     lanes: self.extent.mask(block),
                     v,
                     i,
@@ -343,7 +347,9 @@ fn silent_input(plan: &Plan, pop: &Population, blocks: usize) -> Vec<f32> {
     let mut sums = vec![0.0f32; blocks * pop.width];
     for parent in &pop.parents {
         let ParentSpec::Fused(layer) = parent else { continue };
-        let PlanOp::Synapse { packed, .. } = &plan.nodes[*layer].op else { continue };
+        let PlanOp::Synapse { layer: Layer::Float(packed), .. } = &plan.nodes[*layer].op else {
+            continue;
+        };
         for block in 0..blocks {
             let lanes = &mut sums[block * pop.width..];
             lanes.iter_mut().zip(packed.bias(block)).for_each(|(sum, b)| *sum += b);

@@ -62,7 +62,7 @@ impl Weightless {
             return out.clear(graded);
         }
         match &node.op {
-            PlanOp::Pool { windows, mode } => {
+            PlanOp::Pool { windows, mode, .. } => {
                 let Some(reach) = &self.reach else { return out.clear(false) };
                 let source = sources[0].0;
                 let c = source.dims().c;
