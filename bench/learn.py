@@ -1,7 +1,7 @@
 """Learning without gradients on MNIST: accuracy of DiehlCook by size, epochs and seed.
 
     uv run --group dev python bench/learn.py 100x1 400x1 400x3 1600x3 --seeds 0 1 2
-    uv run --group dev python bench/learn.py 6400x3 --seeds 0
+    uv run --group dev python bench/learn.py 6400x6 --seeds 0
     uv run --group dev python bench/learn.py 400x3 1600x3 --held-out 19 --seeds 0 1 2
 
 A row is NEURONSxEPOCHS. Learns from the 60,000 training images, labels neurons by the same

@@ -26,7 +26,7 @@ DEFAULTS: list[tuple[float, tuple[float, float, float | None]]] = [
     (200, (0.05, 0.05, 1e7)),
     (800, (0.1, 0.05, None)),
     (3200, (0.8, 0.2, None)),
-    (math.inf, (1.6, 0.6, None)),
+    (math.inf, (2.0, 1.2, None)),
 ]
 
 #: The paper's inhibitory neurons, in mV above their rest and ms, driven by BindsNET's weight.
