@@ -62,17 +62,20 @@ def test_batches_do_not_change_it(seed: int, percentile: float, per_channel: boo
     whole = np.sort(rows, 1)[
         :, max(math.floor(rows.shape[1] * round(percentile * 10) / 1000) - 1, 0)
     ]
+    wanted = [float(w or row.max()) for w, row in zip(whole, rows, strict=True)]
+    top = float(a.max())
     if per_channel:
-        assert np.array_equal(found, np.maximum(whole.astype(np.float64), FLOOR * float(a.max())))
+        assert found.tolist() == [max(w, FLOOR * top) if w else top for w in wanted]
     else:
-        assert float(found) == (whole[0] or a.max())
+        assert float(found) == wanted[0]
 
 
-def test_channels_have_their_own_and_dead_ones_the_floor() -> None:
-    x = np.zeros((10, 3, 1, 1), np.float32)
+def test_channels_have_their_own_and_silent_ones_the_layers() -> None:
+    x = np.zeros((10, 5, 1, 1), np.float32)
     x[:, 0, 0, 0], x[:, 1, 0, 0] = np.arange(1, 11), np.arange(10, 110, 10)
-    found = activations(identity(3), Samples(x), 90.0, per_channel=True)["1"]
-    assert found.tolist() == [9.0, 90.0, FLOOR * 100]
+    x[3, 2, 0, 0], x[:, 3, 0, 0] = 7, 0.001
+    found = activations(identity(5), Samples(x), 90.0, per_channel=True)["1"]
+    assert found.tolist() == [9.0, 90.0, 7.0, FLOOR * 100, 100.0]
 
 
 # --- Without data ------------------------------------------------------------------------------

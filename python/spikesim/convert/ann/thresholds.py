@@ -20,8 +20,7 @@ from spikesim.convert.ann.graph import BATCH, Ann
 from spikesim.errors import InputError, UnsupportedError
 
 FLOOR = 1e-3
-"""Least threshold of a channel, as a part of the layer's largest: channels that stay silent on the
-calibration data have no scale of their own."""
+"""Least threshold of a channel, as a part of the layer's largest: a scale far below it is noise."""
 
 
 def rank(n: int, percentile: float) -> int:
@@ -50,7 +49,7 @@ def activations(
         data: calibration samples.
         percentile: in (0, 100]; 100: the largest.
         per_channel: one a channel (the first axis) instead of one a layer; not less than
-            FLOOR times the layer's largest.
+            FLOOR times the layer's largest, which is that of a channel without any activation.
 
     Returns:
         By activation: float64, () or (C,).
@@ -85,11 +84,13 @@ def activations(
         largest = float(top[name].max())
         if largest == 0:
             raise silent(name)
+        # What is active so rarely that the percentile is 0 has its largest value; a channel that
+        # never was says nothing of its scale: a spike that stands for little would cut it short.
+        scale = np.where(scale > 0, scale, top[name].max(axis=1))
         if per_channel:
-            found[name] = np.maximum(scale, FLOOR * largest)
+            found[name] = np.where(scale > 0, np.maximum(scale, FLOOR * largest), largest)
         else:
-            # A layer that is active so rarely that the percentile is 0 has its largest value.
-            found[name] = np.asarray(scale[0] if scale[0] > 0 else largest)
+            found[name] = scale.reshape(())
     return found
 
 
