@@ -190,6 +190,21 @@ def test_affine_moves_within_its_bounds():
     assert torch.allclose(turned[:, 0, 10, 10], torch.ones(200), atol=1e-4)
 
 
+def test_elastic_moves_parts_against_each_other_within_its_bound():
+    # Coordinates as the image's values: what comes out says where each pixel was taken from.
+    side, most = 21, 0.1
+    column = torch.arange(side, dtype=torch.float32).expand(side, side)
+    x = torch.stack([column, column.T]).expand(100, 2, side, side)
+    at = (slice(None), slice(None), slice(4, -4), slice(4, -4))
+    moved = (Affine(0, 0, 0, elastic=most)(x, generator()) - x)[at]
+    # Cubic curves overshoot their knots, by less than half.
+    assert most * side < moved.abs().max() < 1.5 * most * side
+    assert moved.mean((2, 3)).abs().max() < moved.abs().max() / 2  # no mere shift
+    steps = moved.diff(dim=3).abs().max()
+    assert steps < moved.abs().max() / 2  # smooth
+    assert torch.equal(Affine(5)(x, generator()), Affine(5, elastic=0.0)(x, generator()))
+
+
 def test_crops_are_windows_of_the_padded_image():
     x = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 1, 5, 5).repeat(300, 2, 1, 1)
     out = CropFlip(1)(x, generator())

@@ -79,9 +79,10 @@ def _grey(
     epochs: int,
     data: str = "mnist",
     lr: float = 0.1,
+    affine: Affine | None = None,
 ) -> Recipe:
     # A turned or shifted shirt is a shirt, and so is its mirror image.
-    augment = Affine() if data == "mnist" else CropFlip(2)
+    augment = (affine or Affine()) if data == "mnist" else CropFlip(2)
     return Recipe(
         name=name,
         about=about,
@@ -144,9 +145,10 @@ CLASSIFIERS = (
             "batch_norm": True,
             "bias": True,
             "dropout": 0.1,
-            "width": 4 / 3,
+            "width": 2,
         },
-        16,
+        24,
+        affine=Affine(degrees=12, elastic=0.06),
     ),
     _grey(
         "mnist-resnet8", "ResNet-8, ReLU, max pool, on MNIST", "resnet8", {"activation": "relu"}, 6

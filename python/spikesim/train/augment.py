@@ -17,14 +17,23 @@ from torch.nn import functional
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
+#: Knots of an elastic field, a side.
+KNOTS = 5
+
+
 @dataclass(frozen=True)
 class Affine:
     """Small turns, stretches and shifts of each image, drawn evenly; what comes in is 0.
+
+    With `elastic`, a smooth field moves its parts against each other, too (as Simard et al. 2003
+    do to handwriting).
 
     Args:
         degrees: largest turn to either side.
         scale: largest stretch or shrinking, as a fraction.
         shift: largest shift to any side, as a fraction of the image's side.
+        elastic: largest shift of a knot of the field, the same way; knots are 5x5, corners
+            included, with cubic curves between them.
 
     The result is float32 (the pixels are interpolated), or what float `x` has.
     """
@@ -32,6 +41,7 @@ class Affine:
     degrees: float = 10.0
     scale: float = 0.1
     shift: float = 0.07
+    elastic: float = 0.0
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The images, each with a draw of its own."""
@@ -44,6 +54,12 @@ class Affine:
         cos, sin = size * angle.cos(), size * angle.sin()
         rows = [torch.stack([cos, -sin, dx], 1), torch.stack([sin, cos, dy], 1)]
         grid = functional.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
+        if self.elastic:
+            knots = torch.rand((len(x), 2, KNOTS, KNOTS), generator=generator, dtype=x.dtype)
+            field = functional.interpolate(
+                (knots * 2 - 1) * 2 * self.elastic, x.shape[2:], mode="bicubic", align_corners=True
+            )
+            grid = grid + field.permute(0, 2, 3, 1)
         return functional.grid_sample(x, grid, align_corners=False)
 
 
