@@ -13,7 +13,8 @@ from spikesim._core import Sem
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError
 from spikesim.learn._checks import counted, labels_of, number, whole
-from spikesim.learn._estimator import Arrays, Estimator
+from spikesim.learn._estimator import Estimator
+from spikesim.learn._files import Arrays
 from spikesim.simulator import Progress, progress_bar
 
 __all__ = ["SEM"]
