@@ -26,24 +26,17 @@ from spikesim.cli.learn.common import (
 )
 from spikesim.cli.output import Json
 
-#: What suits a data set, where it is not what suits MNIST: kernel, padding and threshold of the
-#: layer, window and stride of the pool, C of the read-out, images.
-MNIST: dict[str, Any] = {
-    "kernel": 5,
-    "threshold": 10.0,
-    "pool": (4, 2),
-    "C": 0.01,
-    "images": 4000,
+#: Kernel, radius and threshold of the layer, window and stride of the pool, C of the read-out.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "": {"kernel": 5, "radius": 2, "threshold": 10.0, "pool": (4, 2), "C": 0.01},
+    "digits": {"kernel": 3, "radius": 1, "threshold": 4.0, "pool": (2, 1), "C": 0.01},
 }
-SETTINGS: dict[str, dict[str, Any]] = {}
 
 
 def conv_stdp(
     data: Data,
     maps: Annotated[int, typer.Option(help="Feature maps of the layer.")] = 64,
-    images: Annotated[
-        int | None, typer.Option(help="Images from which the layer learns; default: 4000.")
-    ] = None,
+    images: Annotated[int, typer.Option(help="Images from which the layer learns.")] = 4000,
     c: Annotated[float | None, typer.Option("--c", help="C of the read-out's LinearSVC.")] = None,
     seed: Seed = 0,
     train_samples: TrainSamples = None,
@@ -60,18 +53,17 @@ def conv_stdp(
 
     check_targets(out, plot)
     train, test = samples(data, train_samples, test_samples)
-    chosen = MNIST | SETTINGS.get(data, {})
+    chosen = SETTINGS.get(data, SETTINGS[""])
     kernel, (window, stride) = chosen["kernel"], chosen["pool"]
-    wanted = chosen["images"] if images is None else images
     layer = ss.learn.STDPConv(
         maps,
         kernel,
         chosen["threshold"],
         k=5,
-        radius=2,
+        radius=chosen["radius"],
         padding=kernel // 2,
         lateral=True,
-        n_images=wanted,
+        n_images=images,
     )
     network = ss.learn.ConvSTDP(
         [layer, ss.learn.LatencyPool(window, stride=stride)],
@@ -85,7 +77,7 @@ def conv_stdp(
     before = 0 if resume is None else network.seen_[0]
     with kept(network, out):
         seconds = learned(
-            lambda tell: network.fit(train.x, progress=tell), wanted, before, progress
+            lambda tell: network.fit(train.x, progress=tell), images, before, progress
         )
         _, readout_seconds = timed(lambda: network.fit_readout(train.x, labels(train)))
         accuracy, test_seconds = timed(lambda: network.score(test.x, labels(test)))

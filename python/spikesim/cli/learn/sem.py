@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -27,6 +27,9 @@ from spikesim.cli.learn.common import (
     timed,
 )
 from spikesim.cli.output import Json
+
+if TYPE_CHECKING:
+    from spikesim.learn import SEM
 
 #: Epochs where the user names none: of small data sets more.
 EPOCHS = {"digits": 10}
@@ -105,6 +108,15 @@ def sem(
         title=f"sem, {neurons} neurons",
         out=out,
         plot=plot,
-        picture=lambda: ss.plot.weights(np.exp(model.weights_[:, ::2]), image_of(train.x)),
+        picture=lambda: _picture(model, image_of(train.x)),
         json=json,
     )
+
+
+def _picture(model: SEM, image: tuple[int, int]) -> Any:
+    """What a neuron expects: with c = 1 a weight is the log of its input's probability."""
+    import spikesim as ss
+
+    figure = ss.plot.weights(np.exp(model.weights_[:, ::2]), image)
+    figure.axes[-1].set_ylabel("probability of a pixel to be on")
+    return figure
