@@ -43,8 +43,6 @@ ShowProgress = Annotated[bool, typer.Option(help="Show a bar where stderr is a t
 #: Of a `.npz`, one sample in this many is held out.
 HELD_OUT = 6
 
-_PICTURES = (".png", ".svg", ".pdf")
-
 
 def check_targets(out: Path | None, plot: Path | None) -> None:
     """Refuses what can't be written, before the long work begins."""
@@ -53,12 +51,9 @@ def check_targets(out: Path | None, plot: Path | None) -> None:
     if plot is None:
         return
     check_writable("learn", "--plot", plot)
-    if plot.suffix.lower() not in _PICTURES:
-        raise InputError(
-            f"learn: --plot {plot} is of no known kind, expected {', '.join(_PICTURES)}"
-        )
     import spikesim as ss
 
+    ss.plot.check_kind(plot)
     ss.plot.weights([[0.0]], (1, 1))  # the error of a missing library, now
 
 
@@ -153,10 +148,12 @@ def finish(
     json: bool,
 ) -> None:
     """Writes the files and prints the report."""
+    import spikesim as ss
+
     if out is not None:
         model.save(out)
     if plot is not None:
-        picture().savefig(plot)
+        ss.plot.save(picture(), plot)
     report |= {
         "out": None if out is None else str(out),
         "plot": None if plot is None else str(plot),
