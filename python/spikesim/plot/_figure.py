@@ -36,7 +36,7 @@ def check_kind(path: str | os.PathLike[str]) -> None:
 
 
 def save(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Writes a picture: a `.png` of 256 colours, which is half as large, an `.svg` or a `.pdf`.
+    """Writes a picture: a `.png` of 256 colours (less than half as large), `.svg` or `.pdf`.
 
     Args:
         figure: matplotlib's Figure.
@@ -55,5 +55,7 @@ def save(figure: Any, path: str | os.PathLike[str]) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", transparent=False)
     with Image.open(drawn) as image:
-        few = image.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        few = image.convert("RGB").quantize(
+            256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
         few.save(path, optimize=True)
