@@ -158,6 +158,17 @@ def _stopping(after: int) -> Any:
     return bar
 
 
+def test_ctrl_c_while_it_is_tested_keeps_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DiehlCook, "assign", stop)
+    assert run([*FEW, "--out", str(tmp_path / "model")]) == 130
+    assert DiehlCook.load(tmp_path / "model").samples_seen_ == 60
+
+
 def test_ctrl_c_before_anything_was_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
