@@ -33,6 +33,20 @@ def test_the_example_of_torch_runs(tmp_path: Path) -> None:
     runs("docs/torch.md", tmp_path)
 
 
+def test_the_script_that_learns_runs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    script = ROOT / "docs" / "examples" / "learn.py"
+    assert len(script.read_text(encoding="utf-8").splitlines()) < 60
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    score, resumed, _ = done.stdout.splitlines()
+    assert float(score.split()[-1].rstrip("%")) > 80
+    assert resumed == "resumed after 1,000 digits, equal: True"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["fields.png", "model.spikesim-learn"]
+
+
 def runs(page: str, folder: Path) -> None:
     """The page's program prints the page's text."""
     example = blocks("python", page)[0]

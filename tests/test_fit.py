@@ -199,7 +199,7 @@ def test_elastic_moves_parts_against_each_other_within_its_bound():
     moved = (Affine(0, 0, 0, elastic=most)(x, generator()) - x)[at]
     # Cubic curves overshoot their knots, by less than half.
     assert most * side < moved.abs().max() < 1.5 * most * side
-    assert moved.mean((2, 3)).abs().max() < moved.abs().max() / 2  # no mere shift
+    assert moved.std((2, 3)).min() > 0.1  # no mere shift
     steps = moved.diff(dim=3).abs().max()
     assert steps < moved.abs().max() / 2  # smooth
     assert torch.equal(Affine(5)(x, generator()), Affine(5, elastic=0.0)(x, generator()))

@@ -67,7 +67,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "cli/demo.py",
     ),
     "torchvision": ("data/vision.py", "recipes/"),
-    "PIL": ("data/cifar.py",),
+    "PIL": ("data/cifar.py", "plot/"),
     "snntorch": ("convert/", "conformance/"),
     "spikingjelly": ("convert/", "conformance/"),
     "norse": ("convert/", "conformance/"),

@@ -11,7 +11,8 @@ from sklearn.base import clone
 
 from spikesim._core import save_arrays
 from spikesim.errors import FormatError, InputError, NotFittedError
-from spikesim.learn._estimator import Arrays, Estimator
+from spikesim.learn._estimator import Estimator
+from spikesim.learn._files import Arrays
 
 
 class Counter(Estimator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,3 +80,29 @@ def test_what_can_not_be_drawn_is_said(
     with pytest.raises(error) as caught:
         call()
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"), [("a.png", b"\x89PNG"), ("a.SVG", b"<?xml"), ("a.pdf", b"%PDF")]
+)
+def test_pictures_are_written(tmp_path: Path, name: str, begins: bytes) -> None:
+    figure = ss.plot.weights(np.eye(4), (2, 2))
+    ss.plot.save(figure, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(begins)
+    with pytest.raises(InputError, match=r"b\.gif is of no known kind, expected one of \.png"):
+        ss.plot.save(figure, tmp_path / "b.gif")
+
+
+def test_a_png_has_the_figure_s_colours(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    figure = ss.plot.weights(np.arange(400.0).reshape(4, 100), (10, 10))
+    figure.set_layout_engine("none")  # it moves with every drawing
+    figure.savefig(tmp_path / "whole.png")
+    ss.plot.save(figure, tmp_path / "few.png")
+    whole, few = (
+        np.asarray(image.open(tmp_path / f"{name}.png").convert("RGB"), np.int64)
+        for name in ("whole", "few")
+    )
+    assert whole.shape == few.shape
+    assert np.abs(whole - few).max() <= 8  # of 255
+    assert np.abs(whole - few).mean() < 1

@@ -278,9 +278,13 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, tuple[bytes]]:
         # Pickled as a bundle, so that a process that was spawned can have it; read like one.
+        return _from_bytes, (self._to_bytes(),)
+
+    def _to_bytes(self) -> bytes:
+        """The bundle that `save` would write."""
         self.runnable()
         self._graph.set_meta_json(dumps("meta", self.meta))
-        return _from_bytes, (self._graph.to_bytes(),)
+        return self._graph.to_bytes()
 
     def save(self, path: FilePath) -> None:
         """Writes a file; one that is there is replaced at once or not at all.
@@ -412,4 +416,5 @@ def _other_format(place: str) -> str | None:
 
 
 def _from_bytes(bundle: bytes) -> Network:
+    """The network in a bundle's bytes."""
     return Network._of(_core.Graph.from_bytes(bundle))

@@ -31,7 +31,7 @@ app.command()(info)
 app.command(name="run")(run_verb)
 app.command()(convert)
 app.command()(train)
-app.command()(learn)
+app.add_typer(learn, name="learn")
 
 
 def _version(asked: bool) -> None:

@@ -16,7 +16,8 @@ from spikesim._core import ConvNet
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError, UnsupportedError
 from spikesim.learn._checks import counted, labels_of, number, whole
-from spikesim.learn._estimator import Arrays, Estimator
+from spikesim.learn._estimator import Estimator
+from spikesim.learn._files import Arrays
 from spikesim.learn.conv_layers import DoG, LatencyPool, Pixels, STDPConv
 from spikesim.learn.readout import LinearReadout, fit_linear
 from spikesim.simulator import Progress, progress_bar

@@ -14,7 +14,8 @@ from spikesim._core import ConductanceModel as _Conductance
 from spikesim._core import DiehlCook as _Core
 from spikesim._core import available_threads
 from spikesim.errors import FormatError, InputError, NotFittedError
-from spikesim.learn._estimator import Arrays, Estimator
+from spikesim.learn._estimator import Estimator
+from spikesim.learn._files import Arrays
 from spikesim.learn._pieces import Pieces, intensities, rasters
 from spikesim.learn._settings import configuration
 from spikesim.learn.votes import (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from spikesim import _core, knobs
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError
+from spikesim.learn._files import Arrays, Saved
 from spikesim.learn.parts import Rule
 from spikesim.learn.wta import AdaptiveThreshold, Part
-from spikesim.network import Network
+from spikesim.network import Network, _from_bytes
 from spikesim.result import SpikeRaster
 from spikesim.simulator import Progress, progress_bar
 
@@ -45,11 +47,13 @@ class LearnResult:
     synops: int
 
 
-class Learner:
+class Learner(Saved):
     """A network whose weights change by its spikes (S11 of docs/semantics.md).
 
     Membranes, traces and what is under way start anew with each sample unless a run says
-    otherwise; weights and adapted thresholds stay.
+    otherwise; weights and adapted thresholds stay. `save` writes everything to a file, the
+    network too; from `load`, or `resume` of a learner made of the same arguments, it goes on to
+    the same bits.
 
     Args:
         net: The network; it is not changed. Layers that learn are Linear or Conv whose inputs are
@@ -86,7 +90,6 @@ class Learner:
         seed: int = 0,
     ) -> None:
         net.runnable()
-        self._net = net
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
             raise InputError(f"learn: seed is {seed!r}, expected a whole number")
         if not 0 <= seed < 2**64:
@@ -97,8 +100,14 @@ class Learner:
             "homeostasis": [_adapt(name, rule) for name, rule in (homeostasis or {}).items()],
             "seed": int(seed),
         }
+        self._begin(net.copy(), spec)
+
+    def _begin(self, net: Network, spec: dict[str, Any]) -> None:
+        """Nothing learned yet, of what the core is told in JSON."""
         text = json.dumps(spec, allow_nan=False)
         self._core = _core.Learner(net._graph, text, knobs.read().level)
+        self._net = net
+        self._spec: dict[str, Any] = json.loads(text)
         self._input_shape = net.input_shape
         self._shapes = {n.name: n.shape for n in net.nodes if n.kind == "neuron"}
 
@@ -221,8 +230,48 @@ class Learner:
             arrays[str(name)] = found
         self._core.load_state(arrays)
 
+    # --- files ----------------------------------------------------------------------------------
+
+    def _params_to_json(self) -> dict[str, Any]:
+        graph = self._net._graph
+        nodes = graph.nodes()
+        return {
+            "nodes": [name for name, *_ in nodes],
+            "node": {name: json.loads(op) | _digests(graph, name) for name, op, *_ in nodes},
+            "edges": [list(edge) for edge in graph.edges()],
+            **self._spec,
+        }
+
+    @classmethod
+    def _made(cls, params: dict[str, Any], arrays: Arrays) -> Self:
+        learner = cls.__new__(cls)
+        spec = {name: params[name] for name in ("rules", "wta", "homeostasis", "seed")}
+        learner._begin(_from_bytes(arrays[_NETWORK].tobytes()), spec)
+        return learner
+
+    def _state(self) -> tuple[Arrays, dict[str, Any]]:
+        state = {_STATE + name: array for name, array in self.state_dict().items()}
+        return {_NETWORK: np.frombuffer(self._net._to_bytes(), np.uint8), **state}, {}
+
+    def _set_state(self, arrays: Arrays, values: dict[str, Any]) -> None:
+        self.load_state_dict(
+            {name[len(_STATE) :]: a for name, a in arrays.items() if name.startswith(_STATE)}
+        )
+
     def __repr__(self) -> str:
         return f"<Learner: {len(self._shapes)} populations, {self.samples} samples>"
+
+
+#: Names of the arrays in a file: the network as it was given, as a bundle; what learning changed.
+_NETWORK, _STATE = "network", "state/"
+
+
+def _digests(graph: _core.Graph, name: str) -> dict[str, str]:
+    """A node's arrays, short: equal arrays have equal texts."""
+    return {
+        key: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+        for key, array in graph.arrays(name).items()
+    }
 
 
 def _on_edge(place: Any, rule: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from spikesim._core import Sem
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError
 from spikesim.learn._checks import counted, labels_of, number, whole
-from spikesim.learn._estimator import Arrays, Estimator
+from spikesim.learn._estimator import Estimator
+from spikesim.learn._files import Arrays
 from spikesim.simulator import Progress, progress_bar
 
 __all__ = ["SEM"]
@@ -89,25 +90,35 @@ class SEM(Estimator):
 
     # --- learning -------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: Any = None, progress: Progress = False) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, progress: Progress = False, *, resume: bool = False
+    ) -> Self:
         """Learns from the samples in their order, `epochs` times; with labels, what neurons mean.
 
         Args:
             X: (N, ...), any real type; no scale of a sample matters.
             y: (N,) whole numbers; None: neurons get no labels.
             progress: Show a bar on stderr, or call this function with (samples done, in all).
+            resume: go on where an interrupted `fit` of the same samples, or a file, has stopped.
 
         Raises:
             InputError, ShapeError: bad samples, labels or parameters.
-            KeyboardInterrupt: Ctrl-C; what was learned so far stays, `partial_fit` goes on.
+            KeyboardInterrupt: Ctrl-C; what was learned so far stays, and `resume` goes on.
         """
-        pixels = self._pixels(X, fresh=True)
+        fresh = not resume or getattr(self, "weights_", None) is None
+        pixels = self._pixels(X, fresh)
         labels = None if y is None else labels_of("SEM", y, len(pixels))
-        self._start(pixels.shape[1])
-        with progress_bar(progress, self.epochs * len(pixels)) as tell:
+        if fresh:
+            self._start(pixels.shape[1])
+        total = self.epochs * len(pixels)
+        if self.seen_ > total:
+            raise InputError(
+                f"fit: samples seen are {self.seen_}, expected at most {total} to resume"
+            )
+        with progress_bar(progress, total - self.seen_) as tell:
             count = counted(tell)
-            for _ in range(self.epochs):
-                self._learn(pixels, count)
+            while self.seen_ < total:
+                self._learn(pixels[self.seen_ % len(pixels) :], count)
         if labels is not None:
             self._assign(pixels, labels)
         return self
@@ -232,9 +243,10 @@ class SEM(Estimator):
         core = self._engine()
         self.label_shares_ = None
         try:
-            self.fired_ = self.fired_ + core.learn(pixels, count)
+            core.learn(pixels, count)
         finally:
-            self.weights_, self.bias_, self.seen_ = core.state()
+            self.weights_, self.bias_, self.seen_, fired = core.state()
+            self.fired_ = self.fired_ + fired
 
     def _assign(self, pixels: NDArray[np.bool_], labels: NDArray[np.int64]) -> None:
         odds = self._engine().transform(pixels).astype(np.float64)

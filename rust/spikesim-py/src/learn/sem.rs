@@ -20,8 +20,14 @@ const PIECE: usize = 16;
 
 struct Inner {
     sem: sem::Sem,
+    /// How often each neuron has fired since this was made.
+    fired: Vec<u64>,
     workers: Workers,
 }
+
+/// Weights, biases, samples seen, how often each neuron fired.
+type State<'py> =
+    (Bound<'py, PyArrayDyn<f32>>, Bound<'py, PyArrayDyn<f32>>, u64, Bound<'py, PyArrayDyn<u64>>);
 
 /// Neurons of which one fires for each sample.
 #[pyclass(frozen, module = "spikesim._core")]
@@ -57,16 +63,13 @@ impl Sem {
         let params = sem::Params { eta, eta_bias, c, w_min, w_max, seed };
         let level = attached(py, || Level::chosen(level))?;
         let sem = sem::Sem::new(neurons, inputs, params, level);
-        let inner = Mutex::new(Inner { sem, workers: Workers::default() });
+        let fired = vec![0; neurons];
+        let inner = Mutex::new(Inner { sem, fired, workers: Workers::default() });
         Ok(Self { inner, threads: threads.unwrap_or_else(default_threads) })
     }
 
-    /// Weights (neurons, 2 inputs), biases, samples seen.
-    #[allow(clippy::type_complexity)]
-    fn state<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyArrayDyn<f32>>, Bound<'py, PyArrayDyn<f32>>, u64)> {
+    /// Weights (neurons, 2 inputs), biases, samples seen, how often each neuron fired here.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<State<'py>> {
         let inner = self.take()?;
         let (weight, bias, seen) = inner.sem.state();
         let shape = vec![inner.sem.neurons(), 2 * inner.sem.inputs()];
@@ -75,6 +78,7 @@ impl Sem {
             PyArray1::from_vec(py, weight).reshape(shape)?,
             PyArray1::from_vec(py, bias).reshape(bias_shape)?,
             seen,
+            PyArray1::from_slice(py, &inner.fired).reshape(vec![inner.fired.len()])?,
         ))
     }
 
@@ -92,18 +96,16 @@ impl Sem {
     }
 
     /// Learn from samples (N, inputs) in their order. Interrupted, those before stay learned.
-    /// Gives how often each neuron fired.
     #[pyo3(signature = (x, progress=None))]
-    fn learn<'py>(
+    fn learn(
         &self,
-        py: Python<'py>,
-        x: PyReadonlyArrayDyn<'py, bool>,
+        py: Python<'_>,
+        x: PyReadonlyArrayDyn<'_, bool>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyArrayDyn<u64>>> {
+    ) -> PyResult<()> {
         let x = x.as_slice()?.to_vec();
         let mut inner = self.take()?;
-        let sem = &mut inner.sem;
-        let mut fired = vec![0u64; sem.neurons()];
+        let Inner { sem, fired, .. } = &mut *inner;
         let inputs = sem.inputs();
         let mut rest = &x[..];
         while !rest.is_empty() {
@@ -127,8 +129,7 @@ impl Sem {
             }
             py.check_signals()?;
         }
-        let shape = vec![fired.len()];
-        PyArray1::from_vec(py, fired).reshape(shape)
+        Ok(())
     }
 
     /// The probability (N, neurons) of each neuron to fire.
@@ -139,7 +140,7 @@ impl Sem {
     ) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
         let x = x.as_slice()?.to_vec();
         let mut inner = self.take()?;
-        let Inner { sem, workers } = &mut *inner;
+        let Inner { sem, workers, .. } = &mut *inner;
         let pool = attached(py, || workers.pool(self.threads))?;
         let (inputs, neurons) = (sem.inputs(), sem.neurons());
         let samples = x.len() / inputs;
