@@ -32,6 +32,14 @@ def needs(width):
 
 def other():
     return 3
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x):
+        return self.net(x)
 """
 
 
@@ -51,8 +59,18 @@ def convert(*args: str) -> int:
     return run(["convert", *args, "--calibration", "data.npz", "--method", "max"])
 
 
+def test_without_data_the_shape_is_told(folder: Path, capsys: Any) -> None:
+    bare = ["convert", "mine.py:net", "a.spikesim", "--method", "model"]
+    assert run(bare) != 0
+    assert "calibration is missing" in capsys.readouterr().err
+    assert run([*bare, "--input-shape", "1,8,x"]) != 0
+    assert "--input-shape is '1,8,x', expected numbers" in capsys.readouterr().err
+    assert run([*bare, "--input-shape", "1,8,8", "--n-steps", "4"]) == 0
+    assert ss.load(folder / "a.spikesim").nodes[0].shape == (1, 8, 8)
+
+
 def test_what_it_writes(folder: Path, capsys: Any) -> None:
-    for ann in ("mine.py:net", "mine.py:made"):
+    for ann in ("mine.py:net", "mine.py:made", "mine.py:Net"):
         assert convert(ann, "a.spikesim", "--report", "a.json", "--n-steps", "4", "--json") == 0
         printed = json.loads(capsys.readouterr().out)
         assert printed == json.loads((folder / "a.json").read_text())

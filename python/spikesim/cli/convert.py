@@ -65,6 +65,13 @@ def convert(
     steps: Annotated[
         str | None, typer.Option(help="Numbers of steps to measure at, as 1,2,4,8.")
     ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            help="Shape of one sample, as 1,28,28, for the methods model and qcfs without data; "
+            "default: the model file's."
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="An option of the method, as percentile=99.9 or v0=0.5; repeatable."),
@@ -113,9 +120,13 @@ def convert(
         given,
         method=method,
         n_steps=n_steps,
-        input_shape=meta.get("input_shape"),
+        input_shape=(
+            meta.get("input_shape")
+            if input_shape is None
+            else _numbers("--input-shape", input_shape)
+        ),
         validation=judged,
-        steps=None if steps is None else _numbers(steps),
+        steps=None if steps is None else _numbers("--steps", steps),
         n_calibration=n_calibration,
         progress=Console(stderr=True).is_terminal,
         **options,
@@ -157,8 +168,10 @@ def _model(spec: str) -> tuple[Any, dict[str, Any]]:
         if not hasattr(code, name):
             raise InputError(f"{path}: has no {name!r}, expected a function or module of that name")
         item = getattr(code, name)
-        # A module can be called, too; whether it is one is for `convert` to say.
-        return (item if hasattr(item, "named_modules") else item()), {}
+        # A module can be called, too, and its class has its names; whether it is one is for
+        # `convert` to say.
+        made = hasattr(item, "named_modules") and not isinstance(item, type)
+        return (item if made else item()), {}
     except SpikesimError:
         raise
     except Exception as error:
@@ -192,11 +205,11 @@ def _data(name: str, split: str, prepare: Preprocessing) -> tuple[Any, Any]:
     return np.asarray(prepare.apply(data.x, data.x.ndim - 1), np.float32), data.y
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(option: str, text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"convert: --steps is {text!r}, expected numbers, as 1,2,4") from None
+        raise InputError(f"convert: {option} is {text!r}, expected numbers, as 1,2,4") from None
 
 
 def _option(text: str) -> tuple[str, Any]:
