@@ -2,14 +2,15 @@
 
     uv run --group dev python bench/learn.py 100x1 400x1 400x3 1600x3 --seeds 0 1 2
     uv run --group dev python bench/learn.py 6400x6 --seeds 0
-    uv run --group dev python bench/learn.py 400x3 1600x3 --held-out 19 --seeds 0 1 2
+    uv run --group dev python bench/learn.py 400x3 1600x3 --held-out random --seeds 0 1 2
 
 A row is NEURONSxEPOCHS. Learns from the 60,000 training images, labels neurons by the same
-images, tests on the first 3,000 of t10k, which nothing else has seen; `--held-out K` takes every
-twentieth training image, from number K on, away from both, and tests on these 3,000. (Odd numbers
-are easier by 5 points: MNIST's two sources alternate.) `--option name=value` changes a
-parameter. One thread; `cpu` is the process' own time, which a busy machine changes less than the
-clock. `--out` appends a line of JSON for each run.
+images, tests on the first 3,000 of t10k, which nothing else has seen. `--held-out random` takes
+3,000 of the training images, drawn with a fixed seed, away from both and tests on these;
+`--held-out K` every twentieth, from number K on. (Odd numbers are easier by 5 points: MNIST's two
+sources alternate.) `--option name=value` changes a parameter. One thread; `cpu` is the process'
+own time, which a busy machine changes less than the clock. `--out` appends a line of JSON for
+each run.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ N_TEST = 3000
 READOUTS = ("all", "proportion", "ngram")
 
 
-def samples(held_out: int | None) -> tuple[Any, Any, Any, Any]:
+def samples(held_out: int | str | None) -> tuple[Any, Any, Any, Any]:
     """Images and labels to learn from, and to test on."""
     train = ss.data.load("mnist", split="train")
     if held_out is not None:
-        out = np.arange(len(train.x)) % 20 == held_out
+        order = np.arange(len(train.x))
+        if held_out == "random":
+            order = np.random.default_rng(0).permutation(order)
+        out = order % 20 == (0 if held_out == "random" else held_out)
         return train.x[~out], train.y[~out], train.x[out], train.y[out]
     test = ss.data.load("mnist")
     return train.x, train.y, test.x[:N_TEST], test.y[:N_TEST]
 
 
-def measure(row: str, seed: int, options: dict[str, Any], held_out: int | None) -> dict[str, Any]:
+def measure(row: str, seed: int, options: dict[str, Any], held_out: int | str | None) -> dict[str, Any]:
     """Learns, labels, tests."""
     neurons, epochs = map(int, row.split("x"))
     x, y, test_x, test_y = samples(held_out)
@@ -105,7 +109,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("rows", nargs="*", help="NEURONSxEPOCHS")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
-    parser.add_argument("--held-out", type=int, metavar="K", help="0 to 19")
+    parser.add_argument(
+        "--held-out",
+        type=lambda text: text if text == "random" else int(text),
+        metavar="K",
+        help="0 to 19, or random",
+    )
     parser.add_argument("--option", action="append", type=option, default=[])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the table of an --out file instead")
