@@ -203,7 +203,7 @@ def _fire_at(current: Tensor, rate: float, n_steps: int) -> tuple[Tensor, float]
     # The rate rises with the offset: bisection.
     while high - low > 1:
         middle = (low + high) // 2
-        if _mean(_spikes(current + middle * GRID, n_steps)) < rate:
+        if _rate(current, middle * GRID, n_steps) < rate:
             low = middle
         else:
             high = middle
@@ -214,8 +214,24 @@ def _fire_at(current: Tensor, rate: float, n_steps: int) -> tuple[Tensor, float]
     return spikes, high * GRID
 
 
+def _rate(current: Tensor, offset: float, n_steps: int) -> float:
+    """The mean of `_spikes(current + offset)`, without keeping them."""
+    v = torch.zeros_like(current[0])
+    fired = torch.empty_like(v)
+    count = 0
+    for step in range(n_steps):
+        # In the order of `_spikes`, so that both round alike where anything is rounded.
+        v += (current[step] if current.shape[0] > 1 else current[0]) + offset
+        torch.ge(v, 1.0, out=fired)
+        v -= fired
+        count += int(fired.count_nonzero())
+    return count / (v.numel() * n_steps)
+
+
 def _mean(spikes: Tensor) -> float:
-    return float(spikes.mean(dtype=torch.float64))
+    """The exact mean of (T, N, ...): the spikes of one sample are a whole number in float32."""
+    counts = spikes.flatten(2).sum(-1).sum(dtype=torch.float64)
+    return float(counts) / spikes.numel()
 
 
 def _spikes(current: Tensor, n_steps: int) -> Tensor:
