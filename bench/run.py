@@ -19,6 +19,7 @@ import os
 import platform
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def scenarios(path: Path) -> dict[str, dict[str, Any]]:
     return {item["name"]: item for item in found}
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("scenario", nargs="*", help="names of scenarios.toml; default: all main")
@@ -52,7 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", help="contestants whose name has this in it")
     parser.add_argument("--record", action="store_true", help="write expected spikes; no timing")
     parser.add_argument("--scenarios", type=Path, default=SCENARIOS, help="another file of them")
-    args = parser.parse_args()
+    args = parser.parse_args(given)
     for name, numbers in (("threads", [args.threads]), ("batch", args.batch or [])):
         if any(number is not None and number < 1 for number in numbers):
             parser.error(f"--{name} is {numbers}, expected at least 1")
@@ -123,9 +124,9 @@ def absent(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{reason} ({', '.join(places)})" for reason, places in why.items()]
 
 
-def main() -> int:
-    """Runs what was asked for."""
-    args = arguments()
+def main(given: Sequence[str] | None = None) -> int:
+    """Runs what was asked for; None: by the command line."""
+    args = arguments(given)
     known = scenarios(args.scenarios)
     if args.list:
         for name, scenario in known.items():
