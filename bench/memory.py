@@ -1,6 +1,6 @@
 """Peak memory of a run beyond the caller's network, measured in a process of its own.
 
-    python bench/memory.py NETWORK.spikesim INPUT.npy N_STEPS THREADS
+    python bench/memory.py NETWORK.spikesim INPUT.npy N_STEPS THREADS PRECISION
 
 prints a JSON object in MiB: `network` (what loading it took), `run` (the peak of compiling and
 running above that), `weights` (the parameters as float32).
@@ -18,7 +18,9 @@ from typing import Any
 MIB = 1024 * 1024
 
 
-def measure(net: Any, x: Any, n_steps: int, threads: int) -> dict[str, float] | None:
+def measure(
+    net: Any, x: Any, n_steps: int, threads: int, precision: str = "f32"
+) -> dict[str, float] | None:
     """Runs `main` in a child process; None where the system has no /proc."""
     import numpy as np
 
@@ -28,7 +30,8 @@ def measure(net: Any, x: Any, n_steps: int, threads: int) -> dict[str, float] | 
         bundle, data = Path(folder, "net.spikesim"), Path(folder, "x.npy")
         net.save(bundle)
         np.save(data, x)
-        command = [sys.executable, __file__, str(bundle), str(data), str(n_steps), str(threads)]
+        given = [str(bundle), str(data), str(n_steps), str(threads), precision]
+        command = [sys.executable, __file__, *given]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
@@ -50,14 +53,14 @@ def main() -> None:
 
     import spikesim as ss
 
-    bundle, data, n_steps, threads = sys.argv[1:]
+    bundle, data, n_steps, threads, precision = sys.argv[1:]
     x = np.load(data)
     before = status("VmRSS")
     net = ss.load(bundle)
     loaded = status("VmRSS")
     # From here on the high-water mark counts anew.
     Path("/proc/self/clear_refs").write_text("5")
-    net.compile(threads=int(threads)).run(x, n_steps=int(n_steps))
+    net.compile(precision, threads=int(threads)).run(x, n_steps=int(n_steps))
     peak = status("VmHWM")
     weights = sum(
         getattr(node.op, field.name).nbytes

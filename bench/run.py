@@ -2,46 +2,45 @@
 
     python bench/run.py [SCENARIO ...] [--json] [--list]
 
-Every contestant of a row gets the same weights, input and number of threads. Its spikes, layer by
-layer, and its readout must equal spikesim's before it is timed. Then all take turns, call by
-call, so that a slow moment of the machine hits each of them.
+Every contestant of a row gets the same weights, input and number of threads. spikesim's spikes
+must be those of scenarios.toml, and the others' spikes, layer by layer, and readouts must equal
+spikesim's before they are timed. Then all take turns, call by call, so that a slow moment of the
+machine hits each of them.
+
+Exit code 0; 1 where a count or an engine is wrong; 2 where the question is.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
-import statistics
 import sys
-import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+SCENARIOS = HERE / "scenarios.toml"
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from rich.console import Console  # noqa: E402
-from rich.table import Table  # noqa: E402
-
-import memory  # noqa: E402
-from contestants import Contestant, Row, installed  # noqa: E402
-
-# Seconds between two calls.
-SETTLE = 0.01
+# torch.compile's workers would outlive it.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
-def scenarios() -> dict[str, dict[str, Any]]:
-    """scenarios.toml by name."""
-    found = tomllib.loads((HERE / "scenarios.toml").read_text())["scenario"]
+def scenarios(path: Path) -> dict[str, dict[str, Any]]:
+    """A file of scenarios by name."""
+    found = tomllib.loads(path.read_text())["scenario"]
     return {item["name"]: item for item in found}
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("scenario", nargs="*", help="names of scenarios.toml; default: all main")
@@ -52,91 +51,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="instead of the scenario's")
     parser.add_argument("--batch", type=int, action="append", help="instead of the scenario's")
     parser.add_argument("--only", action="append", help="contestants whose name has this in it")
-    return parser.parse_args()
-
-
-def checked(mine: Contestant, reference: Contestant) -> bool | None:
-    """Whether readout and spikes are the same; None where there is nothing to compare."""
-    if not mine.spiking:
-        return None
-    same_spikes = mine.check() == reference.check()
-    return same_spikes and bool(np.array_equal(mine.run(), reference.run()))
-
-
-def timed(contestants: list[Contestant], seconds: float, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call; everyone's turn comes equally often."""
-    times: dict[str, list[float]] = {c.name: [] for c in contestants}
-    start = time.perf_counter()
-    while len(times[contestants[0].name]) < repeats or time.perf_counter() - start < seconds:
-        for contestant in contestants:
-            # Another's threads may spin for a while after their work.
-            time.sleep(SETTLE)
-            begin = time.perf_counter()
-            contestant.run()
-            times[contestant.name].append(time.perf_counter() - begin)
-    return times
-
-
-def measure(name: str, scenario: dict[str, Any], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of one scenario."""
-    rows = []
-    threads = args.threads or scenario["threads"]
-    torch.set_num_threads(threads)
-    for rate in scenario["rates"]:
-        for batch in args.batch or scenario["batches"]:
-            row = Row(scenario["network"], rate, batch, scenario["n_steps"], threads)
-            kinds = list(installed())
-            reference = kinds[0](row)
-            wanted = [
-                kind
-                for kind in kinds[1:]
-                if not args.only or any(part in kind.name for part in args.only)
-            ]
-            contestants = [reference, *(kind(row) for kind in wanted)]
-            for contestant in contestants:
-                contestant.settle()
-            spikes = reference.check()
-            verdicts = {c.name: checked(c, reference) for c in contestants}
-            # A wrong engine has no time.
-            running = [c for c in contestants if verdicts[c.name] is not False]
-            times = timed(running, args.seconds, args.repeats)
-            held = memory.measure(row.net, row.x.numpy(), row.n_steps, threads)
-            ours = statistics.median(times[reference.name])
-            for contestant in contestants:
-                own = times.get(contestant.name)
-                rows.append(
-                    {
-                        "scenario": name,
-                        "engine": contestant.name,
-                        "version": contestant.version(),
-                        "options": contestant.options,
-                        "precision": "f32",
-                        "batch": batch,
-                        "threads": threads,
-                        "n_steps": row.n_steps,
-                        "rate": _rate(row, spikes) if contestant.spiking else None,
-                        "target_rate": rate,
-                        "spikes_per_sample": sum(spikes.values()) / batch,
-                        "median_ms_per_sample": None if own is None else _ms(own, batch, 0.5),
-                        "iqr_ms": (
-                            None if own is None else _ms(own, batch, 0.75) - _ms(own, batch, 0.25)
-                        ),
-                        "calls": 0 if own is None else len(own),
-                        "over_spikesim": None if own is None else statistics.median(own) / ours,
-                        "checked": verdicts[contestant.name],
-                        "memory_mib": held if contestant is reference else None,
-                    }
-                )
-    return rows
-
-
-def _ms(times: list[float], batch: int, quantile: float) -> float:
-    return float(np.quantile(times, quantile)) * 1e3 / batch
-
-
-def _rate(row: Row, spikes: dict[str, int]) -> float:
-    neurons = sum(int(np.prod(row.net.node(name).shape)) for name in spikes)
-    return sum(spikes.values()) / (neurons * row.n_steps * row.batch)
+    parser.add_argument("--record", action="store_true", help="write expected spikes; no timing")
+    parser.add_argument("--scenarios", type=Path, default=SCENARIOS, help="another file of them")
+    args = parser.parse_args(given)
+    for name, numbers in (("threads", [args.threads]), ("batch", args.batch or [])):
+        if any(number is not None and number < 1 for number in numbers):
+            parser.error(f"--{name} is {numbers}, expected at least 1")
+    return args
 
 
 def machine() -> dict[str, Any]:
@@ -150,7 +71,7 @@ def machine() -> dict[str, Any]:
         "cpu": model,
         "system": platform.platform(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": importlib.metadata.version("torch"),
         "cores": os.cpu_count(),
         # Of the last minute; above the threads of the scenario others were at work too.
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -159,14 +80,13 @@ def machine() -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """The rows for people; times are milliseconds a sample."""
-    shown = Table(title="median ms a sample, all threads; × is over spikesim in the same row")
+    shown = Table(title="median ms a sample, all threads; × is over spikesim (f32) in the same row")
     for column in ("scenario", "T", "batch", "threads", "rate", "engine", "version"):
         shown.add_column(column)
     for column in ("median", "IQR", "×", "peak MiB", "checked"):
         shown.add_column(column, justify="right")
     for row in rows:
-        held = row["memory_mib"]
-        median = row["median_ms_per_sample"]
+        held, median, ratio = row["memory_mib"], row["median_ms_per_sample"], row["over_spikesim"]
         shown.add_row(
             row["scenario"],
             str(row["n_steps"]),
@@ -174,41 +94,79 @@ def table(rows: list[dict[str, Any]]) -> Table:
             str(row["threads"]),
             "" if row["rate"] is None else f"{row['rate']:.3f}",
             f"{row['engine']} {row['options']}".strip(),
-            row["version"],
+            row["version"] or "",
             "–" if median is None else f"{median:.3f}",
             "–" if median is None else f"{row['iqr_ms']:.3f}",
-            "–" if median is None else f"{row['over_spikesim']:.2f}",
+            "–" if ratio is None else f"{ratio:.2f}",
             "" if held is None else f"{held['run']:.0f} ({held['weights']:.0f} weights)",
-            {True: "yes", False: "WRONG", None: "n/a"}[row["checked"]],
+            _verdict(row),
         )
     return shown
 
 
-def main() -> int:
-    """Runs what was asked for."""
-    args = arguments()
-    known = scenarios()
+def _verdict(row: dict[str, Any]) -> str:
+    if row["status"] != "measured":
+        return "WRONG" if row["status"] == "wrong" else row["status"].split(":")[0]
+    if row["agreement"] is not None:
+        return f"{row['agreement']:.0%} top-1"
+    return "n/a" if row["checked"] is None else "yes"
+
+
+def absent(rows: list[dict[str, Any]]) -> list[str]:
+    """Who was not measured and why, each once for its scenarios."""
+    why: dict[str, list[str]] = {}
+    for row in rows:
+        if row["status"] not in ("measured", "wrong"):
+            where = f"{row['scenario']} batch {row['batch']}"
+            places = why.setdefault(f"{row['engine']}: {row['status']}", [])
+            if where not in places:
+                places.append(where)
+    return [f"{reason} ({', '.join(places)})" for reason, places in why.items()]
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Runs what was asked for; None: by the command line."""
+    args = arguments(given)
+    known = scenarios(args.scenarios)
     if args.list:
         for name, scenario in known.items():
-            print(f"{name:14} {scenario['about']}")
+            print(f"{name:16} {scenario['about']}")
         return 0
     names = args.scenario or [name for name, item in known.items() if not item.get("extra")]
-    missing = [name for name in names if name not in known]
-    if missing:
+    unknown = [name for name in names if name not in known]
+    if unknown:
         print(
-            f"bench: {missing[0]} is unknown, expected one of {', '.join(known)}", file=sys.stderr
+            f"bench: {unknown[0]} is unknown, expected one of {', '.join(known)}", file=sys.stderr
         )
         return 2
-    rows = [row for name in names for row in measure(name, known[name], args)]
+    try:
+        # Here, so that --list needs no torch.
+        from expected import record
+        from measure import measure
+    except ModuleNotFoundError as error:
+        print(f"bench: {error.name} is missing, expected the group `bench`", file=sys.stderr)
+        return 2
+    rows: list[dict[str, Any]] = []
+    complaints: list[str] = []
+    for name in names:
+        found = measure(known[name], args)
+        rows += found.rows
+        complaints += found.complaints
+        if args.record:
+            record(args.scenarios, name, found.spikes)
     if args.json:
-        print(json.dumps({"machine": machine(), "rows": rows}, indent=1))
-    console = Console(stderr=args.json, width=None if sys.stdout.isatty() else 150)
+        print(json.dumps({"machine": machine(), "rows": rows, "wrong": complaints}, indent=1))
+    console = Console(stderr=args.json, width=None if sys.stdout.isatty() else 160)
     console.print(table(rows))
+    for line in absent(rows):
+        console.print(line)
     about = machine()
     console.print(
         f"{about['cpu']}, {about['cores']} cores, load {about['load']}, {about['system']}"
     )
-    return 0 if all(row["checked"] is not False for row in rows) else 1
+    for line in complaints:
+        print(f"bench: {line}", file=sys.stderr)
+    return 1 if complaints else 0
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from spikesim.cli.bench import bench
 from spikesim.cli.convert import convert
 from spikesim.cli.demo import demo
 from spikesim.cli.info import info
@@ -32,6 +33,7 @@ app.command(name="run")(run_verb)
 app.command()(convert)
 app.command()(train)
 app.add_typer(learn, name="learn")
+app.command()(bench)
 
 
 def _version(asked: bool) -> None:

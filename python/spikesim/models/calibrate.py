@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -17,6 +18,11 @@ SPREAD = 1.0
 # Weights and biases are rounded to this grid, so that sums of them are exact in any order and
 # every engine fires the same spikes.
 GRID = 2.0**-12
+
+# Bits of the initial weights, and grid of the noise on biases: coarse enough for exact sums, so
+# that no machine's order of summation or rounding reaches the statistics.
+BITS = 12
+NOISE_GRID = 2.0**-8
 
 STATELESS = (
     nn.AvgPool2d,
@@ -69,8 +75,7 @@ def calibrate_rate(
             _check_pair(name, layer, weighted)
             weighted.append(layer)
             if isinstance(layer, nn.Linear | nn.Conv2d):
-                if layer.bias is not None:
-                    layer.bias.zero_()
+                _prepare(layer)
                 current = _per_step(layer, signal)
         elif isinstance(layer, STATELESS):
             if weighted:
@@ -92,10 +97,10 @@ def calibrate_rate(
                 current = _per_step(weighted[1], current)
             signal, offset = _fire_at(current, rate, n_steps)
             weighted[-1].bias.add_(offset)
-            rates[name] = float(signal.mean())
+            rates[name] = _mean(signal)
             current, weighted = None, []
     if weighted and current is not None:
-        scale = current.std().clamp(min=1e-6)
+        scale = float(current.double().std().clamp(min=1e-6))
         weighted[0].weight.div_(scale)
         _to_grid(weighted[0])
     return rates
@@ -152,9 +157,18 @@ def _channels(current: Tensor) -> tuple[int, ...]:
     return (0, 1, *range(3, current.ndim))
 
 
+def _prepare(layer: nn.Linear | nn.Conv2d) -> None:
+    """Weights of BITS bits, no bias."""
+    if layer.bias is not None:
+        layer.bias.zero_()
+    grid = 2.0 ** (math.frexp(float(layer.weight.abs().max()))[1] - BITS)
+    layer.weight.div_(grid).round_().mul_(grid)
+
+
 def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator) -> None:
     """Gives every channel the spread SPREAD and a mean that is noise."""
     axes = _channels(current)
+    current = current.double()
     mean = current.mean(axes)
     # The spread between neurons, not that between steps, decides who fires.
     variance = current.mean(0, keepdim=True).var(axes, unbiased=False)
@@ -162,6 +176,7 @@ def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator)
     if current.ndim == 3:
         variance = variance.mean().expand_as(variance)
     noise = 0.1 * SPREAD * torch.randn(mean.shape, generator=generator)
+    noise.div_(NOISE_GRID).round_().mul_(NOISE_GRID)
     scale = SPREAD / variance.clamp(min=1e-12).sqrt()
     if len(weighted) == 2:
         norm = weighted[1]
@@ -171,9 +186,9 @@ def _normalise(weighted: list[Any], current: Tensor, generator: torch.Generator)
         norm.bias.copy_(noise)
     else:
         layer = weighted[0]
-        layer.weight.mul_(scale.reshape(-1, *(1 for _ in layer.weight.shape[1:])))
-        layer.bias.copy_(noise - mean * scale)
-        _to_grid(layer)
+        weight = layer.weight.double() * scale.reshape(-1, *(1 for _ in layer.weight.shape[1:]))
+        layer.weight.copy_((weight / GRID).round() * GRID)
+        layer.bias.copy_(((noise - mean * scale) / GRID).round() * GRID)
 
 
 def _to_grid(layer: nn.Linear | nn.Conv2d) -> None:
@@ -188,15 +203,35 @@ def _fire_at(current: Tensor, rate: float, n_steps: int) -> tuple[Tensor, float]
     # The rate rises with the offset: bisection.
     while high - low > 1:
         middle = (low + high) // 2
-        if float(_spikes(current + middle * GRID, n_steps).mean()) < rate:
+        if _rate(current, middle * GRID, n_steps) < rate:
             low = middle
         else:
             high = middle
     spikes = _spikes(current + high * GRID, n_steps)
     below = _spikes(current + low * GRID, n_steps)
-    if abs(float(below.mean()) - rate) < abs(float(spikes.mean()) - rate):
+    if abs(_mean(below) - rate) < abs(_mean(spikes) - rate):
         return below, low * GRID
     return spikes, high * GRID
+
+
+def _rate(current: Tensor, offset: float, n_steps: int) -> float:
+    """The mean of `_spikes(current + offset)`, without keeping them."""
+    v = torch.zeros_like(current[0])
+    fired = torch.empty_like(v)
+    count = 0
+    for step in range(n_steps):
+        # In the order of `_spikes`, so that both round alike where anything is rounded.
+        v += (current[step] if current.shape[0] > 1 else current[0]) + offset
+        torch.ge(v, 1.0, out=fired)
+        v -= fired
+        count += int(fired.count_nonzero())
+    return count / (v.numel() * n_steps)
+
+
+def _mean(spikes: Tensor) -> float:
+    """The exact mean of (T, N, ...): the spikes of one sample are a whole number in float32."""
+    counts = spikes.flatten(2).sum(-1).sum(dtype=torch.float64)
+    return float(counts) / spikes.numel()
 
 
 def _spikes(current: Tensor, n_steps: int) -> Tensor:
