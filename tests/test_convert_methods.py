@@ -130,8 +130,11 @@ def expected(method: str, module: nn.Sequential, x: Array, steps: int, slope: fl
     if method == "channel_wise":
         made = []
         for a in rectified(module, x, slope):
-            channels = np.array([sorted_at(a[:, c], share) for c in range(a.shape[1])])
-            made.append(np.maximum(channels, FLOOR * np.abs(a).max()))
+            channels = np.array(
+                [sorted_at(a[:, c], share) or np.abs(a[:, c]).max() for c in range(a.shape[1])]
+            )
+            largest = np.abs(a).max()
+            made.append(np.where(channels > 0, np.maximum(channels, FLOOR * largest), largest))
         return made
     return [np.array(sorted_at(a, share)) for a in rectified(module, x, slope)]
 
@@ -161,7 +164,7 @@ def test_a_method_is_its_formula_to_the_bit(method: str, seed: int, act: str) ->
     thetas = expected(method, module, x, steps, slope)
     for name, theta in zip(("1", "3"), thetas, strict=True):
         op: Any = net.node(name).op
-        # A channel that is silent has FLOOR times the largest, which is no binary fraction.
+        # FLOOR times the largest is no binary fraction.
         assert np.array_equal(op.v_threshold, theta.astype(np.float32)), name
         assert np.array_equal(np.asarray(report.thresholds[name], np.float32), op.v_threshold)
     assume_exact = [theta.astype(np.float32).astype(np.float64) for theta in thetas]
