@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from sklearn.base import clone
 
 import spikesim as ss
 from diehl_cook import chances, small
-from spikesim._core import levels
+from spikesim._core import levels, load_arrays, save_arrays
 from spikesim.errors import (
     DivergenceError,
+    FormatError,
     InputError,
     NotFittedError,
     ShapeError,
@@ -378,3 +380,44 @@ def test_labels_beyond_int64_are_refused() -> None:
     x, y = samples()
     with pytest.raises(InputError, match="y has 9223372036854775"):
         small().fit(x, y.astype(np.uint64) + np.uint64(2**63))
+
+
+@pytest.mark.parametrize("name", ["classes", "labels", "rates", "runs", "run_counts"])
+@pytest.mark.parametrize("damage", ["cut", "other", "values"])
+def test_labels_that_do_not_hold_together_are_refused(
+    tmp_path: Path, name: str, damage: str
+) -> None:
+    x, y = samples()
+    path = str(tmp_path / "model")
+    small().fit(x, y).save(path)
+    texts, entries = load_arrays(path)
+    kept = []
+    for entry, dtype, shape, data in entries:
+        array = np.frombuffer(data, dtype).reshape(shape)
+        if entry == name and damage == "cut":
+            array = array.reshape(-1)[:1]
+        elif entry == name and damage == "other":
+            array = array.astype(np.float32)
+        elif entry == name:
+            array = np.full_like(array, 0 if array.dtype.kind == "u" else -7)
+        kept.append((entry, array.dtype.name, list(array.shape), array.tobytes()))
+    save_arrays(path, texts, kept)
+    if (name, damage) == ("runs", "values"):
+        return  # any neuron may be in a run
+    with pytest.raises(FormatError):
+        DiehlCook.load(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seen": -1}, {"seen": 2**70}, {"counts": [-1] * 5}, {"counts": [2**70] * 5}]
+)
+def test_numbers_of_a_file_that_are_none_are_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = str(tmp_path / "model")
+    small().fit(samples()[0]).save(path)
+    texts, entries = load_arrays(path)
+    state = json.dumps(json.loads(texts["state"]) | change)
+    save_arrays(path, texts | {"state": state}, entries)
+    with pytest.raises(FormatError, match="DiehlCook"):
+        DiehlCook.load(path)

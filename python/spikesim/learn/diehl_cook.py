@@ -508,11 +508,11 @@ class DiehlCook(Estimator):
             names = ("populations", "last_inputs", "last_spikes")
             state, inputs, neurons = (arrays[name] for name in names)
             engine.restore_state(state, inputs, neurons, int(values["step"]))
+        named = _named(arrays, self.n_neurons) if "labels" in arrays else None
         self._forget()
         self._adopt(engine)
-        if "labels" in arrays:
-            self._labels = Labels(arrays["classes"], arrays["rates"], arrays["labels"])
-            self._ngrams = NGrams(arrays["runs"].shape[1], arrays["runs"], arrays["run_counts"])
+        if named is not None:
+            self._labels, self._ngrams = named
             self.labels_, self.classes_ = arrays["labels"], arrays["classes"]
 
 
@@ -533,6 +533,31 @@ def _restore(
 
 #: Parameters that what was learned can't do without.
 _FIXED = ("n_inputs", "n_neurons", "model")
+
+
+def _named(arrays: Arrays, n_neurons: int) -> tuple[Labels, NGrams]:
+    """Labels and runs of a file, if they hold together."""
+    classes, labels, rates = arrays["classes"], arrays["labels"], arrays["rates"]
+    runs, counts = arrays["runs"], arrays["run_counts"]
+    many = (len(classes),)
+    for name, shape, dtype in (
+        ("classes", many, np.int64),
+        ("labels", (n_neurons,), np.int64),
+        ("rates", (n_neurons, *many), np.float64),
+        ("runs", (len(runs), *runs.shape[1:2]), np.uint32),
+        ("run_counts", (len(runs), *many), np.int64),
+    ):
+        array = arrays[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise FormatError(
+                f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+            )
+    if not (np.diff(classes) > 0).all() or not np.isin(labels, [UNKNOWN, *classes]).all():
+        raise FormatError("labels are not those of classes, which ascend")
+    if not (np.isfinite(rates) & (rates >= 0)).all() or not (counts >= 0).all():
+        raise FormatError("rates and run_counts are not all finite and at least 0")
+    return Labels(classes, rates, labels), NGrams(runs.shape[1], runs, counts)
+
 
 #: Names of the core's counts, in its order.
 COUNTS = ("presentations", "input_spikes", "spikes", "synops", "weight_updates")
