@@ -421,3 +421,9 @@ def test_numbers_of_a_file_that_are_none_are_refused(
     save_arrays(path, texts | {"state": state}, entries)
     with pytest.raises(FormatError, match="DiehlCook"):
         DiehlCook.load(path)
+
+
+def test_ctrl_c_is_looked_for_after_the_first_sample() -> None:
+    done: list[int] = []
+    small().fit(samples()[0], progress=lambda n, _: done.append(n))
+    assert done[0] == 1

@@ -411,7 +411,7 @@ class DiehlCook(Estimator):
         batch = int(self.batch_size)
         threads = self._threads()
         end = engine.seen + todo
-        size = batch if batch > 1 else 16
+        size = batch if batch > 1 else 1
         with progress_bar(progress, todo) as tell:
             while engine.seen < end:
                 at = (engine.seen - begin) % n
@@ -436,7 +436,7 @@ class DiehlCook(Estimator):
     def _respond(self, part: Pieces, n: int | None = None, progress: Progress = False) -> Answers:
         engine, threads = self._current(), self._threads()
         answers: list[Answers] = []
-        done, size = 0, 64 * threads
+        done, size = 0, threads
         with progress_bar(progress, n or 0) as tell:
             while True:
                 x = part(done, done + size)
