@@ -248,3 +248,19 @@ def test_bad_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.svm", None)
     with pytest.raises(MissingExtraError, match=r"spikesim\[learn\]"):
         model.fit_readout(x, y)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    first = STDPConv(np.int64(6), np.int64(3), np.float32(3), k=np.int64(2), n_images=np.int64(30))
+    model = ConvSTDP([first, LatencyPool(np.int64(2), np.int64(2))], threads=1)
+    x, _ = images(30)
+    model.fit(x).save(tmp_path / "model")
+    assert same(ConvSTDP.load(tmp_path / "model"), model)
+
+
+def test_more_layers_than_have_learned_are_refused() -> None:
+    x, _ = images(30)
+    model = small().fit(x)
+    model.set_params(layers=[*model.layers, STDPConv(2, 2, threshold=1.0)])
+    with pytest.raises(InputError, match=r"convolutions at \[0, 2, 3\], expected \[0, 2\]"):
+        model.transform(x)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,10 @@ from sklearn.base import clone
 
 import spikesim as ss
 from diehl_cook import chances, small
-from spikesim._core import levels
+from spikesim._core import levels, load_arrays, save_arrays
 from spikesim.errors import (
     DivergenceError,
+    FormatError,
     InputError,
     NotFittedError,
     ShapeError,
@@ -211,6 +215,12 @@ BAD: list[tuple[dict[str, Any], type[SpikesimError], str]] = [
     ({"v_reset": 3.0}, InputError, r"v_reset is 3\.0, expected less than v_threshold"),
     ({"threads": 0}, InputError, "threads is 0"),
     ({"level": "sse"}, InputError, "sse"),
+    ({"level": 3}, InputError, "level is 3"),
+    ({"threads": "a"}, InputError, "threads is 'a', expected a whole number"),
+    ({"threads": 1.5}, InputError, r"threads is 1\.5, expected a whole number"),
+    ({"model": np.array(["wta", "current"])}, InputError, "model is array"),
+    ({"n_gram": 10**9}, InputError, "n_gram is 1000000000, expected 1 to 256"),
+    ({"refractory": 1e30}, InputError, r"refractory is 1e\+30, expected at most 524288 steps"),
 ]
 
 
@@ -295,3 +305,125 @@ def test_weights_outside_their_bounds_are_refused(tmp_path: Path) -> None:
         weights[0, 0] = bad
         with pytest.raises(InputError, match="expected 0 to w_max = 1"):
             engine.restore(weights, engine.theta(), 1, engine.counts)
+
+
+@pytest.mark.parametrize("change", [{"threads": 2}, {"level": "baseline"}, {"chunk": 3}])
+def test_what_changes_no_bit_does_not_keep_a_file_from_resuming(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    x, y = samples()
+    whole = small(epochs=2).fit(x, y)
+    small(epochs=2, threads=1).partial_fit(x, total=60).save(tmp_path / "half")
+    other = small(epochs=2, **change).resume(tmp_path / "half").fit(x, y, resume=True)
+    assert digest(other) == digest(whole)
+
+
+def of(model: str) -> DiehlCook:
+    if model != "conductance":
+        return small(model=model)
+    return DiehlCook(12, 7, model, n_steps=100, max_rate=500.0, x_max=1.0, norm=8.0, min_spikes=0)
+
+
+@pytest.mark.parametrize("model", ["wta", "current", "conductance"])
+def test_set_params_after_learning_counts(tmp_path: Path, model: str) -> None:
+    x, y = samples()
+    network = of(model).fit(x, y)
+    network.set_params(eta_post=0.5, theta_plus=0.75)
+    network.save(tmp_path / "model")
+    loaded = DiehlCook.load(tmp_path / "model").partial_fit(x)
+    assert digest(network.partial_fit(x)) == digest(loaded)
+    network.set_params(eta_post=0.01, theta_plus=0.25)
+    assert digest(network.partial_fit(x)) != digest(loaded.partial_fit(x))
+    network.set_params(n_neurons=3)
+    for use in (network.predict, network.partial_fit, lambda _: network.save(tmp_path / "no")):
+        with pytest.raises(InputError, match=r"n_neurons is 3, expected .* as it has learned"):
+            use(x)
+    assert len(network.fit(x).theta_) == 3
+
+
+def test_runs_of_another_length_are_not_mixed(tmp_path: Path) -> None:
+    x, y = samples()
+    network = small(readout="ngram").fit(x, y).set_params(n_gram=3)
+    network.save(tmp_path / "model")
+    for model in (network, DiehlCook.load(tmp_path / "model")):
+        with pytest.raises(InputError, match="n_gram is 3, expected 2 as labels were assigned"):
+            model.predict(x)
+        assert (model.assign(x, y).predict(x) >= -1).all()
+
+
+@pytest.mark.parametrize("model", ["wta", "conductance"])
+def test_it_is_copied_and_pickled(model: str) -> None:
+    x, y = samples()
+    network = of(model).fit(x, y)
+    copies = [copy.deepcopy(network), pickle.loads(pickle.dumps(network))]
+    network.partial_fit(x)
+    for other in copies:
+        assert (other.predict(x) >= -1).all()
+        assert digest(other.partial_fit(x)) == digest(network)
+
+
+def test_a_refused_fit_forgets_nothing() -> None:
+    x, _ = samples()
+    network = small().fit(x)
+    with pytest.raises(InputError, match="chunk is"):
+        network.set_params(chunk=10**9).fit(x)
+    assert network.samples_seen_ == len(x)
+
+
+@pytest.mark.parametrize("total", [0, -3, "a", 2.5])
+def test_a_total_that_is_none_is_refused(total: Any) -> None:
+    with pytest.raises(InputError, match="partial_fit: total is"):
+        small().partial_fit(samples()[0], total=total)
+
+
+def test_labels_beyond_int64_are_refused() -> None:
+    x, y = samples()
+    with pytest.raises(InputError, match="y has 9223372036854775"):
+        small().fit(x, y.astype(np.uint64) + np.uint64(2**63))
+
+
+@pytest.mark.parametrize("name", ["classes", "labels", "rates", "runs", "run_counts"])
+@pytest.mark.parametrize("damage", ["cut", "other", "values"])
+def test_labels_that_do_not_hold_together_are_refused(
+    tmp_path: Path, name: str, damage: str
+) -> None:
+    x, y = samples()
+    path = str(tmp_path / "model")
+    small().fit(x, y).save(path)
+    texts, entries = load_arrays(path)
+    kept = []
+    for entry, dtype, shape, data in entries:
+        array = np.frombuffer(data, dtype).reshape(shape)
+        if entry == name and damage == "cut":
+            array = array.reshape(-1)[:1]
+        elif entry == name and damage == "other":
+            array = array.astype(np.float32)
+        elif entry == name:
+            array = np.full_like(array, 0 if array.dtype.kind == "u" else -7)
+        kept.append((entry, array.dtype.name, list(array.shape), array.tobytes()))
+    save_arrays(path, texts, kept)
+    if (name, damage) == ("runs", "values"):
+        return  # any neuron may be in a run
+    with pytest.raises(FormatError):
+        DiehlCook.load(path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"seen": -1}, {"seen": 2**70}, {"counts": [-1] * 5}, {"counts": [2**70] * 5}]
+)
+def test_numbers_of_a_file_that_are_none_are_refused(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    path = str(tmp_path / "model")
+    small().fit(samples()[0]).save(path)
+    texts, entries = load_arrays(path)
+    state = json.dumps(json.loads(texts["state"]) | change)
+    save_arrays(path, texts | {"state": state}, entries)
+    with pytest.raises(FormatError, match="DiehlCook"):
+        DiehlCook.load(path)
+
+
+def test_ctrl_c_is_looked_for_after_the_first_sample() -> None:
+    done: list[int] = []
+    small().fit(samples()[0], progress=lambda n, _: done.append(n))
+    assert done[0] == 1

@@ -359,3 +359,46 @@ def test_normalisation_every_other_step_by_hand() -> None:
 def test_without_weights_there_is_no_scale() -> None:
     rule = learn.PairSTDP(0.0, 0.0, normalise=learn.Normalise(1.0))
     assert not trained(rule, [[0]], [1], 3).any()
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    one = np.float32(0.5)
+    trace = learn.Trace(np.float32(8))
+    plain = learn.Rule(
+        learn.Trace(8.0),
+        learn.Trace(8.0),
+        on_post=learn.Term(0.5),
+        w_max=2.0,
+        normalise=learn.Normalise(0.5, every=3),
+        reward=learn.Reward(0.5, 0.5, 0.5),
+    )
+    given = learn.Rule(
+        trace,
+        trace,
+        on_post=learn.Term(one),
+        w_max=np.int64(2),
+        normalise=learn.Normalise(one, every=np.int64(3)),
+        reward=learn.Reward(one, one, one),
+    )
+    pre = [[1, 3], [2]]
+    runs = [trained(rule, pre, [3, 5], 8, 0.25, np.ones(1)) for rule in (given, plain)]
+    assert runs[0].tobytes() == runs[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("pre", "Trace"),
+        ("post", "Trace"),
+        ("pre_slow", "Trace"),
+        ("post_slow", "Trace"),
+        ("on_pre", "Term"),
+        ("on_post", "Term"),
+        ("normalise", "Normalise"),
+        ("reward", "Reward"),
+    ],
+)
+def test_parts_of_another_kind_are_refused(name: str, kind: str) -> None:
+    parts: Any = {"pre": learn.Trace(8.0), "post": learn.Trace(8.0)}
+    with pytest.raises(ss.errors.InputError, match=rf"Rule: {name} is 3\.0, expected a {kind}"):
+        learn.Rule(**(parts | {name: 3.0}))

@@ -185,3 +185,27 @@ def test_bad_input_is_refused() -> None:
         SEM(2).fit(x, np.zeros(10))
     with pytest.raises(InputError):
         SEM(2).fit(np.full((2, 3), np.nan))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "a", 10**9])
+def test_a_number_of_threads_that_is_none_is_refused(threads: Any) -> None:
+    with pytest.raises(InputError, match="SEM: threads is"):
+        SEM(2, threads=threads).fit(binary(0, 4, 3))
+
+
+def test_another_number_of_neurons_needs_another_fit() -> None:
+    x = binary(0, 10, 3)
+    model = SEM(2).fit(x).set_params(n_neurons=3)
+    for use in (model.transform, model.partial_fit):
+        with pytest.raises(InputError, match="n_neurons is 3, expected 2 as it has learned"):
+            use(x)
+    assert model.fit(x).transform(x).shape == (10, 3)
+
+
+@pytest.mark.parametrize("name", ["weights_", "bias_", "fired_"])
+def test_a_file_of_other_types_is_refused(tmp_path: Path, name: str) -> None:
+    model = SEM(2).fit(binary(0, 10, 3))
+    setattr(model, name, getattr(model, name).astype(np.float64))
+    model.save(tmp_path / "bad")
+    with pytest.raises(FormatError, match=r"does not fit|fired is of"):
+        SEM.load(tmp_path / "bad")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim import knobs
 from spikesim.errors import InputError, ShapeError
 
 
@@ -28,6 +29,14 @@ def number(where: str, name: str, value: Any, least: float, most: float = math.i
         upper = "" if most == math.inf else f" and <= {most:g}"
         raise InputError(f"{where}: {name} is {value}, expected finite, >= {least:g}{upper}")
     return float(value)
+
+
+def machine(where: str, threads: Any, level: Any) -> None:
+    """The parameters of every model that change no bit."""
+    if threads is not None:
+        whole(where, "threads", threads, 1, knobs.MOST_THREADS)
+    if level is not None and not isinstance(level, str):
+        raise InputError(f"{where}: level is {level!r}, expected one of {', '.join(knobs.LEVELS)}")
 
 
 def counted(tell: Any) -> Any:

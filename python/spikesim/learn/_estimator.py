@@ -8,6 +8,7 @@ it has learned is in attributes that end in ``_``.
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any, Self
 
@@ -54,6 +55,25 @@ class Estimator(Saved):
         for name, value in params.items():
             setattr(self, name, value)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn, which alone asks for it, has to know: labels are no must."""
+        tags = importlib.import_module("sklearn.utils")
+        return tags.Tags(
+            estimator_type="classifier",
+            target_tags=tags.TargetTags(required=False),
+            transformer_tags=tags.TransformerTags(),
+            classifier_tags=tags.ClassifierTags(),
+            input_tags=tags.InputTags(three_d_array=True),
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is something to save."""
+        try:
+            self._state()
+        except NotFittedError:
+            return False
+        return True
 
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self).__init__).parameters

@@ -127,7 +127,7 @@ class Saved(ABC):
     def _set_from(self, path: FilePath, arrays: Arrays, values: dict[str, Any]) -> None:
         try:
             self._set_state(arrays, values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
             what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise FormatError(
                 f"{os.fspath(path)}: {what}, expected what {type(self).__name__}.save wrote"

@@ -20,6 +20,9 @@ TRACE_END = 1e-3
 #: Most steps of a presentation.
 MAX_STEPS = 8 << 16
 
+#: Longest run of the n-gram readout.
+MOST_GRAM = 256
+
 #: neurons up to -> (theta_plus for one epoch, for more, tc_theta in ms); docs/learning.md has
 #: how they were found.
 DEFAULTS: list[tuple[float, tuple[float, float, float | None]]] = [
@@ -175,6 +178,13 @@ def check(model: DiehlCook) -> None:
             _number(model, name, above=0.0)
     if model.n_steps > MAX_STEPS:
         _refuse("n_steps", model.n_steps, f"1 to {MAX_STEPS}")
+    if model.n_gram > MOST_GRAM:
+        _refuse("n_gram", model.n_gram, f"1 to {MOST_GRAM}")
+    for name in ("refractory", "rest"):
+        if getattr(model, name) / model.dt > MAX_STEPS and (
+            name == "refractory" or model.model == "conductance"
+        ):
+            _refuse(name, getattr(model, name), f"at most {MAX_STEPS} steps of dt = {model.dt}")
     if model.max_repeats > 255:
         _refuse("max_repeats", model.max_repeats, "0 to 255")
     if model.seed >= 1 << 64:
@@ -192,7 +202,7 @@ def _refuse(name: str, value: Any, expected: str) -> None:
 
 def _one_of(model: DiehlCook, name: str, values: tuple[str, ...]) -> None:
     value = getattr(model, name)
-    if value not in values:
+    if not isinstance(value, str) or value not in values:
         _refuse(name, value, f"one of {', '.join(values)}")
 
 

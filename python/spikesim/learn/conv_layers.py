@@ -255,4 +255,8 @@ class LatencyPool:
     def spec(self) -> dict[str, Any]:
         """What the engine takes."""
         kind = {"kind": "pool"}
-        return kind | {"kernel": self.kernel, "stride": self.step, "padding": self.padding}
+        return kind | {
+            "kernel": int(self.kernel),
+            "stride": int(self.step),
+            "padding": int(self.padding),
+        }

@@ -15,8 +15,8 @@ from spikesim import knobs
 from spikesim._core import ConvNet
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError, UnsupportedError
-from spikesim.learn._checks import counted, labels_of, number, whole
-from spikesim.learn._estimator import Estimator
+from spikesim.learn._checks import counted, labels_of, machine, number, whole
+from spikesim.learn._estimator import Estimator, _plain
 from spikesim.learn._files import Arrays
 from spikesim.learn.conv_layers import DoG, LatencyPool, Pixels, STDPConv
 from spikesim.learn.readout import LinearReadout, fit_linear
@@ -273,8 +273,7 @@ class ConvSTDP(Estimator):
         whole("ConvSTDP", "batch_size", self.batch_size, 1, _MOST_BATCH)
         whole("ConvSTDP", "seed", self.seed, 0, 2**31 - 1)
         number("ConvSTDP", "C", self.C, 1e-12)
-        if self.threads is not None:
-            whole("ConvSTDP", "threads", self.threads, 1, knobs.MOST_THREADS)
+        machine("ConvSTDP", self.threads, self.level)
 
     def _images(self, X: Any, fresh: bool = False) -> NDArray[np.float32]:
         """(N, channels, rows, columns) float32 of the shape that was learned."""
@@ -321,6 +320,11 @@ class ConvSTDP(Estimator):
     @contextmanager
     def _engine(self) -> Iterator[ConvNet]:
         """The engine with the weights as they are; what it learned is taken back in any case."""
+        learned, now = list(self.weights_), [n for n, _ in self._convs()]
+        if learned != now:
+            raise InputError(
+                f"ConvSTDP: layers has convolutions at {now}, expected {learned} as it has learned"
+            )
         core = self._make(self.image_shape_)
         for n, _ in self._convs():
             core.set_weight(n, self.weights_[n], self.seen_[n])
@@ -364,7 +368,7 @@ class ConvSTDP(Estimator):
                 begin = seen % len(images) if cycle else at
                 layer = self.layers[n]
                 assert isinstance(layer, STDPConv)
-                upto = min(layer.n_images, (seen // CHECK_EVERY + 1) * CHECK_EVERY)
+                upto = min(int(layer.n_images), (seen // CHECK_EVERY + 1) * CHECK_EVERY)
                 piece = images[begin : begin + upto - seen]
                 with self._engine() as core:
                     core.learn(n, piece, self.batch_size, count)
@@ -437,7 +441,8 @@ def _size(core: ConvNet) -> int:
 
 
 def _described(part: Any) -> dict[str, Any]:
-    return {"kind": type(part).__name__} | dataclasses.asdict(part)
+    fields = {name: _plain(value) for name, value in dataclasses.asdict(part).items()}
+    return {"kind": type(part).__name__} | fields
 
 
 def _made(described: dict[str, Any]) -> Any:

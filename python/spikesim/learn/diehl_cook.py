@@ -14,6 +14,7 @@ from spikesim._core import ConductanceModel as _Conductance
 from spikesim._core import DiehlCook as _Core
 from spikesim._core import available_threads
 from spikesim.errors import FormatError, InputError, NotFittedError
+from spikesim.learn._checks import machine, whole
 from spikesim.learn._estimator import Estimator
 from spikesim.learn._files import Arrays
 from spikesim.learn._pieces import Pieces, intensities, rasters
@@ -215,8 +216,9 @@ class DiehlCook(Estimator):
             raise InputError("fit: X has no samples, expected at least 1")
         total = n * self.epochs
         if not resume or not hasattr(self, "_engine"):
+            engine = self._new_engine()
             self._forget()
-            self._engine = self._new_engine()
+            self._adopt(engine)
         if self.samples_seen_ > total:
             raise InputError(
                 f"fit: samples seen are {self.samples_seen_}, expected at most {total} to resume"
@@ -248,10 +250,12 @@ class DiehlCook(Estimator):
         Raises:
             As `fit`.
         """
+        if total is not None:
+            whole("partial_fit", "total", total, 1, 1 << 63)
         x, n = self._samples(X, layout, "partial_fit")
         labels = None if y is None else checked_labels(y, n, "partial_fit")
         if not hasattr(self, "_engine"):
-            self._engine = self._new_engine()
+            self._adopt(self._new_engine())
         self._learn(x, n, total, n, progress, self.samples_seen_)
         if labels is not None:
             self._assign(x, labels)
@@ -335,6 +339,39 @@ class DiehlCook(Estimator):
         kind = _Conductance if self.model == "conductance" else _Core
         return kind(json.dumps(configuration(self)), level)
 
+    def _adopt(self, engine: _Core | _Conductance) -> None:
+        self._engine, self._told = engine, json.dumps(configuration(self))
+        self._fixed = {name: getattr(self, name) for name in _FIXED}
+
+    def _current(self) -> _Core | _Conductance:
+        """The engine with the parameters as they are now, `set_params` after learning included."""
+        engine = self._fitted()
+        if json.dumps(configuration(self)) == self._told:
+            return engine
+        for name, value in self._fixed.items():
+            if getattr(self, name) != value:
+                raise InputError(
+                    f"DiehlCook: {name} is {getattr(self, name)!r}, expected {value!r} as it has "
+                    "learned; fit anew"
+                )
+        fresh = self._new_engine()
+        _restore(fresh, _taken(engine))
+        self._adopt(fresh)
+        return fresh
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        if "_engine" in state:
+            state["_engine"] = _taken(state["_engine"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_engine" in state:
+            kind = _Conductance if self._fixed["model"] == "conductance" else _Core
+            self._engine = kind(self._told, knobs.read().level)
+            _restore(self._engine, state["_engine"])
+
     def _fitted(self) -> _Core | _Conductance:
         engine: _Core | _Conductance | None = getattr(self, "_engine", None)
         if engine is None:
@@ -348,12 +385,12 @@ class DiehlCook(Estimator):
     def _threads(self) -> int:
         given = self.threads if self.threads is not None else knobs.read().threads
         threads = available_threads() if given is None else given
-        if not 1 <= threads <= knobs.MOST_THREADS:
-            raise InputError(f"DiehlCook: threads is {threads}, expected 1 to {knobs.MOST_THREADS}")
-        return threads
+        return whole("DiehlCook", "threads", threads, 1, knobs.MOST_THREADS)
 
     def _samples(self, X: ArrayLike, layout: Layout, where: str) -> tuple[Pieces, int]:
-        configuration(self)  # a bad parameter is refused before data are looked at
+        # A bad parameter is refused before data are looked at.
+        configuration(self)
+        machine("DiehlCook", self.threads, self.level)
         if layout == "N":
             return intensities(X, self.n_inputs, (self.max_rate, self.dt, self.x_max), where)
         if layout != "TN":
@@ -370,11 +407,11 @@ class DiehlCook(Estimator):
         begin: int = 0,
     ) -> None:
         """Learns from `todo` samples on from where the engine is; sample k is `k - begin` mod n."""
-        engine = self._fitted()
+        engine = self._current()
         batch = int(self.batch_size)
         threads = self._threads()
         end = engine.seen + todo
-        size = batch if batch > 1 else 16
+        size = batch if batch > 1 else 1
         with progress_bar(progress, todo) as tell:
             while engine.seen < end:
                 at = (engine.seen - begin) % n
@@ -397,9 +434,9 @@ class DiehlCook(Estimator):
         return (1.0 - (1.0 - lr_end) * np.minimum(k / total, 1.0)).astype(np.float32)
 
     def _respond(self, part: Pieces, n: int | None = None, progress: Progress = False) -> Answers:
-        engine, threads = self._fitted(), self._threads()
+        engine, threads = self._current(), self._threads()
         answers: list[Answers] = []
-        done, size = 0, 64 * threads
+        done, size = 0, threads
         with progress_bar(progress, n or 0) as tell:
             while True:
                 x = part(done, done + size)
@@ -428,6 +465,11 @@ class DiehlCook(Estimator):
                 "assign; use higher rates or train longer"
             )
         if self.readout == "ngram":
+            if self._ngrams.n != self.n_gram:
+                raise InputError(
+                    f"DiehlCook: n_gram is {self.n_gram}, expected {self._ngrams.n} as labels were "
+                    "assigned; assign anew"
+                )
             return self._ngrams.vote(answers)
         return (
             labels.vote_all(answers) if self.readout == "all" else labels.vote_proportion(answers)
@@ -435,8 +477,13 @@ class DiehlCook(Estimator):
 
     # --- files ----------------------------------------------------------------------------------
 
+    def _params_to_json(self) -> dict[str, Any]:
+        """All but threads, level and chunk, which change no bit."""
+        params = super()._params_to_json()
+        return {k: v for k, v in params.items() if k not in ("threads", "level", "chunk")}
+
     def _state(self) -> tuple[Arrays, dict[str, Any]]:
-        engine = self._fitted()
+        engine = self._current()
         arrays: Arrays = {"weights": engine.weights(), "theta": engine.theta()}
         values: dict[str, Any] = {"seen": engine.seen, "counts": list(engine.counts)}
         if isinstance(engine, _Conductance):
@@ -461,12 +508,55 @@ class DiehlCook(Estimator):
             names = ("populations", "last_inputs", "last_spikes")
             state, inputs, neurons = (arrays[name] for name in names)
             engine.restore_state(state, inputs, neurons, int(values["step"]))
+        named = _named(arrays, self.n_neurons) if "labels" in arrays else None
         self._forget()
-        self._engine = engine
-        if "labels" in arrays:
-            self._labels = Labels(arrays["classes"], arrays["rates"], arrays["labels"])
-            self._ngrams = NGrams(int(self.n_gram), arrays["runs"], arrays["run_counts"])
+        self._adopt(engine)
+        if named is not None:
+            self._labels, self._ngrams = named
             self.labels_, self.classes_ = arrays["labels"], arrays["classes"]
+
+
+def _taken(engine: _Core | _Conductance) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
+    """Everything learned, and of conductances where their populations stand."""
+    learned = engine.weights(), engine.theta(), engine.seen, engine.counts
+    return learned, engine.state() if isinstance(engine, _Conductance) else None
+
+
+def _restore(
+    engine: _Core | _Conductance, taken: tuple[tuple[Any, ...], tuple[Any, ...] | None]
+) -> None:
+    learned, state = taken
+    engine.restore(*learned)
+    if isinstance(engine, _Conductance) and state is not None:
+        engine.restore_state(*state)
+
+
+#: Parameters that what was learned can't do without.
+_FIXED = ("n_inputs", "n_neurons", "model")
+
+
+def _named(arrays: Arrays, n_neurons: int) -> tuple[Labels, NGrams]:
+    """Labels and runs of a file, if they hold together."""
+    classes, labels, rates = arrays["classes"], arrays["labels"], arrays["rates"]
+    runs, counts = arrays["runs"], arrays["run_counts"]
+    many = (len(classes),)
+    for name, shape, dtype in (
+        ("classes", many, np.int64),
+        ("labels", (n_neurons,), np.int64),
+        ("rates", (n_neurons, *many), np.float64),
+        ("runs", (len(runs), *runs.shape[1:2]), np.uint32),
+        ("run_counts", (len(runs), *many), np.int64),
+    ):
+        array = arrays[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise FormatError(
+                f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+            )
+    if not (np.diff(classes) > 0).all() or not np.isin(labels, [UNKNOWN, *classes]).all():
+        raise FormatError("labels are not those of classes, which ascend")
+    if not (np.isfinite(rates) & (rates >= 0)).all() or not (counts >= 0).all():
+        raise FormatError("rates and run_counts are not all finite and at least 0")
+    return Labels(classes, rates, labels), NGrams(runs.shape[1], runs, counts)
 
 
 #: Names of the core's counts, in its order.

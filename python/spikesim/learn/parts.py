@@ -133,11 +133,13 @@ class Normalise:
     every: int | None = None
 
     def __post_init__(self) -> None:
-        if number("Normalise", "sum", self.sum) <= 0:
+        object.__setattr__(self, "sum", number("Normalise", "sum", self.sum))
+        if self.sum <= 0:
             raise InputError(f"Normalise: sum is {self.sum}, expected above 0")
-        whole = isinstance(self.every, int) and not isinstance(self.every, bool)
+        whole = isinstance(self.every, int | np.integer) and not isinstance(self.every, bool)
         if self.every is not None and not (whole and 1 <= self.every < 2**32):
             raise InputError(f"Normalise: every is {self.every!r}, expected whole steps or None")
+        object.__setattr__(self, "every", None if self.every is None else int(self.every))
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ class Reward:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau", time_constant("Reward", "tau", self.tau, zero=True))
-        number("Reward", "gain", self.gain)
-        number("Reward", "rate", self.rate)
+        object.__setattr__(self, "gain", number("Reward", "gain", self.gain))
+        object.__setattr__(self, "rate", number("Reward", "rate", self.rate))
 
 
 @dataclass(frozen=True)
@@ -212,9 +214,14 @@ class Rule:
     reward: Reward | None = None
 
     def __post_init__(self) -> None:
+        for names, kind, optional in _FIELDS:
+            for name in names:
+                value = getattr(self, name)
+                if not (isinstance(value, kind) or (optional and value is None)):
+                    raise InputError(f"Rule: {name} is {value!r}, expected a {kind.__name__}")
         for name in ("w_min", "w_max"):
             if getattr(self, name) is not None:
-                number("Rule", name, getattr(self, name))
+                object.__setattr__(self, name, number("Rule", name, getattr(self, name)))
         if self.w_min is not None and self.w_max is not None and not self.w_min < self.w_max:
             raise InputError(
                 f"Rule: w_min is {self.w_min} and w_max {self.w_max}, expected w_min < w_max"
@@ -266,6 +273,16 @@ class Rule:
             "normalise": normalise and {"sum": normalise.sum, "every": normalise.every},
             "reward": reward and {"tau": reward.tau, "gain": reward.gain, "rate": reward.rate},
         }
+
+
+#: Fields of a rule, what they are, and whether they may be None.
+_FIELDS: list[tuple[tuple[str, ...], type, bool]] = [
+    (("pre", "post"), Trace, False),
+    (("pre_slow", "post_slow"), Trace, True),
+    (("on_pre", "on_post"), Term, False),
+    (("normalise",), Normalise, True),
+    (("reward",), Reward, True),
+]
 
 
 def _trace(trace: Trace | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from spikesim import knobs
 from spikesim._core import Sem
 from spikesim._inputs import prepare
 from spikesim.errors import InputError, ShapeError
-from spikesim.learn._checks import counted, labels_of, number, whole
+from spikesim.learn._checks import counted, labels_of, machine, number, whole
 from spikesim.learn._estimator import Estimator
 from spikesim.learn._files import Arrays
 from spikesim.simulator import Progress, progress_bar
@@ -189,6 +189,7 @@ class SEM(Estimator):
         whole("SEM", "epochs", self.epochs, 1)
         number("SEM", "threshold", self.threshold, 0.0, 1.0)
         whole("SEM", "seed", self.seed, 0, 2**63 - 1)
+        machine("SEM", self.threads, self.level)
 
     def _bounds(self) -> tuple[float, float]:
         upper = math.log(self.c)
@@ -203,6 +204,10 @@ class SEM(Estimator):
         values, *_ = prepare(array, tuple(array.shape[1:]), 1, "N")
         flat = values.reshape(len(values), -1)
         weights = None if fresh else getattr(self, "weights_", None)
+        if weights is not None and len(weights) != self.n_neurons:
+            raise InputError(
+                f"SEM: n_neurons is {self.n_neurons}, expected {len(weights)} as it has learned"
+            )
         if weights is not None and 2 * flat.shape[1] != weights.shape[1]:
             raise ShapeError(
                 f"SEM: X has {flat.shape[1]} values a sample, expected {weights.shape[1] // 2}"
@@ -276,11 +281,13 @@ class SEM(Estimator):
         k = (self.n_neurons,)
         if weights.ndim != 2 or weights.shape[:1] != k or weights.shape[1] % 2:
             raise InputError(f"weights has shape {weights.shape}")
-        if bias.shape != k or fired.shape != k or weights.dtype != bias.dtype != np.float32:
+        if bias.shape != k or fired.shape != k or not weights.dtype == bias.dtype == np.float32:
             raise InputError("bias or fired does not fit the weights")
         if not bool(((weights >= lower) & (weights <= upper)).all() and np.isfinite(bias).all()):
             raise InputError("weights leave their bounds")
         seen = whole("SEM", "seen", values["seen"], 0, 2**63)
+        if fired.dtype != np.uint64:
+            raise InputError(f"fired is of {fired.dtype}")
         shares, classes = arrays.get("label_shares"), arrays.get("classes", np.zeros(0, np.int64))
         if shares is not None and shares.shape != (*k, len(classes)):
             raise InputError(f"label_shares has shape {shares.shape}")

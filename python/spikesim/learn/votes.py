@@ -58,6 +58,8 @@ def checked_labels(y: ArrayLike, n: int, where: str) -> IntArray:
     if labels.dtype.kind not in "bui" or (n and int(labels.min()) < 0):
         what = labels.dtype if labels.dtype.kind not in "bui" else f"{labels.min()}"
         raise InputError(f"{where}: y has {what}, expected whole numbers of at least 0")
+    if n and int(labels.max()) > np.iinfo(np.int64).max:
+        raise InputError(f"{where}: y has {labels.max()}, expected numbers of int64")
     return labels.astype(np.int64)
 
 
