@@ -43,7 +43,9 @@ def samples(held_out: int | str | None) -> tuple[Any, Any, Any, Any]:
     return train.x, train.y, test.x[:N_TEST], test.y[:N_TEST]
 
 
-def measure(row: str, seed: int, options: dict[str, Any], held_out: int | str | None) -> dict[str, Any]:
+def measure(
+    row: str, seed: int, options: dict[str, Any], held_out: int | str | None
+) -> dict[str, Any]:
     """Learns, labels, tests."""
     neurons, epochs = map(int, row.split("x"))
     x, y, test_x, test_y = samples(held_out)
