@@ -98,6 +98,8 @@ def test_sem_learns_and_goes_on(capsys: pytest.CaptureFixture[str], tmp_path: Pa
     part.save(half)
     resumed = printed(capsys, [*SEM_FEW, "--out", str(half), "--resume", str(half)])
     assert resumed["accuracy"] == report["accuracy"]
+    finished = printed(capsys, [*SEM_FEW, "--resume", str(half)])
+    assert (finished["samples"], finished["us_per_sample"]) == (resumed["samples"], 0)
     again = SEM.load(half)
     assert again.weights_.tobytes() == model.weights_.tobytes()
     assert again.fired_.tolist() == model.fired_.tolist()

@@ -154,6 +154,7 @@ def test_a_state_of_another_network_is_refused() -> None:
     for name, wrong, error in (
         ("learn/weight0", np.zeros(3, np.float32), ShapeError),
         ("learn/weight0", np.full(30, np.nan, np.float32), InputError),
+        ("learn/weight0", np.full(30, 1e9, np.float32), InputError),  # beyond its rule's bounds
         ("learn/clock", np.zeros(2, np.float32), InputError),
         ("learn/weight0", np.zeros(30, np.uint32), InputError),
         ("learn/weight0", np.zeros(30, np.float64), InputError),

@@ -129,6 +129,11 @@ def learned(learn: Callable[[Any], object], total: int, before: int, progress: b
         return time.perf_counter() - begin
 
 
+def per_sample(seconds: float, samples: int) -> float:
+    """Microseconds a sample that was learned from; 0 without any, as a finished run goes on."""
+    return seconds / samples * 1e6 if samples else 0.0
+
+
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """What it gives, and the seconds that it took."""
     begin = time.perf_counter()

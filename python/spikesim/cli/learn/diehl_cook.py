@@ -23,6 +23,7 @@ from spikesim.cli.learn.common import (
     kept,
     labels,
     learned,
+    per_sample,
     samples,
     timed,
 )
@@ -83,16 +84,18 @@ def diehl_cook(
     )
     if resume is not None:
         network.resume(resume)
+    before = 0 if resume is None else network.samples_seen_
     with kept(network, out):
         seconds = learned(
             lambda tell: network.fit(train.x, progress=tell, resume=resume is not None),
             len(train.x) * network.epochs,
-            0 if resume is None else network.samples_seen_,
+            before,
             progress,
         )
         _, label_seconds = timed(lambda: network.assign(train.x, labels(train)))
         accuracy, test_seconds = timed(lambda: network.score(test.x, labels(test)))
     report = _report(network, accuracy, seconds) | {
+        "us_per_sample": per_sample(seconds, network.samples_seen_ - before),
         "data": data,
         "label_seconds": label_seconds,
         "test_seconds": test_seconds,
@@ -128,7 +131,6 @@ def _report(network: DiehlCook, accuracy: float, seconds: float) -> dict[str, An
         "unlabelled": int((network.labels_ < 0).sum()),
         "epochs": network.epochs,
         "readout": network.readout,
-        "us_per_sample": seconds / seen * 1e6,
     }
 
 

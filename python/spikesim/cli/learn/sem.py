@@ -23,6 +23,7 @@ from spikesim.cli.learn.common import (
     kept,
     labels,
     learned,
+    per_sample,
     samples,
     timed,
 )
@@ -89,7 +90,7 @@ def sem(
         "neurons": neurons,
         "silent": int((model.fired_ == 0).sum()),
         "epochs": model.epochs,
-        "us_per_sample": seconds / model.seen_ * 1e6,
+        "us_per_sample": per_sample(seconds, model.seen_ - before),
         "data": data,
         "label_seconds": label_seconds,
         "test_seconds": test_seconds,

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::layer::Layer;
 use super::network::{Learner, Live};
 use super::plastic::{Eligibility, Plasticity};
+use super::rule::Change;
 use super::trace::Trace;
 use crate::step::{StateArray, StateData, state};
 use crate::{Error, Result};
@@ -166,6 +167,7 @@ impl Learner {
         }
         let (layers, rules) = (&live.layers, &mut live.plasticities);
         for (k, rule) in rules.iter_mut().enumerate() {
+            within(&rule.change, &arrays, &format!("learn/weight{}", rule.layer))?;
             for (name, trace) in traces(rule) {
                 let name = format!("learn/rule{k}/{name}");
                 let last = arrays.take_counts(&format!("{name}/step"))?;
@@ -194,6 +196,18 @@ impl Learner {
         }
         self.live = live;
         Ok(())
+    }
+}
+
+/// Weights have to lie within the bounds of their rule, where learning leaves them.
+fn within(change: &Change, arrays: &Arrays, name: &str) -> Result<()> {
+    let (low, high) = (change.low, change.high);
+    match arrays.take_floats(name)?.iter().find(|w| !(low..=high).contains(*w)) {
+        Some(w) => {
+            let problem = format!("{name:?} has {w}, expected {low} to {high} as the rule says");
+            Err(Error::input(PLACE, problem))
+        }
+        None => Ok(()),
     }
 }
 
