@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from libraries import Torch
 from row import ROUNDING, Contestant, Row, close, same_predictions
+from snn_libraries import Torch
 
 
 class Ann(Torch):

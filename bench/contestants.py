@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import anns
-import libraries
+import snn_libraries
 import spikesim as ss
 from row import Contestant, Counts, Row, same_predictions
 
@@ -55,11 +55,11 @@ class SpikesimI8(Spikesim):
 CONTESTANTS: tuple[type[Contestant], ...] = (
     Spikesim,
     SpikesimI8,
-    libraries.SpikingJellyMulti,
-    libraries.SpikingJellySingle,
-    libraries.SnnTorch,
-    libraries.Sinabs,
-    libraries.Norse,
+    snn_libraries.SpikingJellyMulti,
+    snn_libraries.SpikingJellySingle,
+    snn_libraries.SnnTorch,
+    snn_libraries.Sinabs,
+    snn_libraries.Norse,
     anns.Ann,
     anns.Compiled,
     anns.OnnxRuntime,

@@ -13,8 +13,9 @@ from spikesim import knobs
 from spikesim._core import ConductanceModel as _Conductance
 from spikesim._core import DiehlCook as _Core
 from spikesim._core import available_threads
-from spikesim.errors import FormatError, InputError, NotFittedError
+from spikesim.errors import InputError, NotFittedError
 from spikesim.learn._checks import machine, whole
+from spikesim.learn._engines import counted, loaded, named, next_size, restored, saved, taken
 from spikesim.learn._estimator import Estimator
 from spikesim.learn._files import Arrays
 from spikesim.learn._pieces import Pieces, intensities, rasters
@@ -33,8 +34,8 @@ from spikesim.simulator import Progress, progress_bar
 
 Layout = Literal["N", "TN"]
 
-#: How long the core goes on before Ctrl-C is looked for, in seconds.
-PAUSE = 0.05
+#: Parameters that what was learned can't do without.
+_FIXED = ("n_inputs", "n_neurons", "model")
 
 
 class DiehlCook(Estimator):
@@ -355,14 +356,14 @@ class DiehlCook(Estimator):
                     "learned; fit anew"
                 )
         fresh = self._new_engine()
-        _restore(fresh, _taken(engine))
+        restored(fresh, taken(engine))
         self._adopt(fresh)
         return fresh
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         if "_engine" in state:
-            state["_engine"] = _taken(state["_engine"])
+            state["_engine"] = taken(state["_engine"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -370,7 +371,7 @@ class DiehlCook(Estimator):
         if "_engine" in state:
             kind = _Conductance if self._fixed["model"] == "conductance" else _Core
             self._engine = kind(self._told, knobs.read().level)
-            _restore(self._engine, state["_engine"])
+            restored(self._engine, state["_engine"])
 
     def _fitted(self) -> _Core | _Conductance:
         engine: _Core | _Conductance | None = getattr(self, "_engine", None)
@@ -407,9 +408,8 @@ class DiehlCook(Estimator):
         begin: int = 0,
     ) -> None:
         """Learns from `todo` samples on from where the engine is; sample k is `k - begin` mod n."""
-        engine = self._current()
+        engine, threads = self._current(), self._threads()
         batch = int(self.batch_size)
-        threads = self._threads()
         end = engine.seen + todo
         size = batch if batch > 1 else 1
         with progress_bar(progress, todo) as tell:
@@ -423,7 +423,7 @@ class DiehlCook(Estimator):
                 if tell is not None:
                     tell(todo - (end - engine.seen))
                 if batch == 1:
-                    size = _next_size(size, time.perf_counter() - clock)
+                    size = next_size(size, time.perf_counter() - clock)
 
     def _factors(self, first: int, n: int, total: int | None) -> NDArray[np.float32]:
         """What the learning rates of samples `first`, ... are multiplied by (S12.13)."""
@@ -448,7 +448,7 @@ class DiehlCook(Estimator):
                 done += len(x)
                 if tell is not None:
                     tell(done)
-                size = _next_size(size, time.perf_counter() - clock)
+                size = next_size(size, time.perf_counter() - clock)
 
     def _assign(self, part: Pieces, y: IntArray, progress: Progress = False) -> None:
         answers = self._respond(part, len(y), progress)
@@ -471,9 +471,8 @@ class DiehlCook(Estimator):
                     "assigned; assign anew"
                 )
             return self._ngrams.vote(answers)
-        return (
-            labels.vote_all(answers) if self.readout == "all" else labels.vote_proportion(answers)
-        )
+        vote = labels.vote_all if self.readout == "all" else labels.vote_proportion
+        return vote(answers)
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -483,12 +482,7 @@ class DiehlCook(Estimator):
         return {k: v for k, v in params.items() if k not in ("threads", "level", "chunk")}
 
     def _state(self) -> tuple[Arrays, dict[str, Any]]:
-        engine = self._current()
-        arrays: Arrays = {"weights": engine.weights(), "theta": engine.theta()}
-        values: dict[str, Any] = {"seen": engine.seen, "counts": list(engine.counts)}
-        if isinstance(engine, _Conductance):
-            state, inputs, neurons, values["step"] = engine.state()
-            arrays |= {"populations": state, "last_inputs": inputs, "last_spikes": neurons}
+        arrays, values = saved(self._current())
         if hasattr(self, "_labels"):
             arrays["classes"], arrays["rates"] = self.classes_, self._labels.rates
             arrays["labels"] = self.labels_
@@ -497,79 +491,10 @@ class DiehlCook(Estimator):
 
     def _set_state(self, arrays: Arrays, values: dict[str, Any]) -> None:
         engine = self._new_engine()
-        counts = tuple(int(n) for n in values["counts"])
-        if len(counts) != len(COUNTS):
-            raise ValueError(f"counts has {len(counts)} numbers")
-        shape = (self.n_inputs, self.n_neurons)
-        if arrays["weights"].shape != shape or arrays["theta"].shape != shape[1:]:
-            raise FormatError(f"weights have shape {arrays['weights'].shape}, expected {shape}")
-        engine.restore(arrays["weights"], arrays["theta"], int(values["seen"]), counts)
-        if isinstance(engine, _Conductance):
-            names = ("populations", "last_inputs", "last_spikes")
-            state, inputs, neurons = (arrays[name] for name in names)
-            engine.restore_state(state, inputs, neurons, int(values["step"]))
-        named = _named(arrays, self.n_neurons) if "labels" in arrays else None
+        loaded(engine, arrays, values, (self.n_inputs, self.n_neurons))
+        labelled = named(arrays, self.n_neurons) if "labels" in arrays else None
         self._forget()
         self._adopt(engine)
-        if named is not None:
-            self._labels, self._ngrams = named
+        if labelled is not None:
+            self._labels, self._ngrams = labelled
             self.labels_, self.classes_ = arrays["labels"], arrays["classes"]
-
-
-def _taken(engine: _Core | _Conductance) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
-    """Everything learned, and of conductances where their populations stand."""
-    learned = engine.weights(), engine.theta(), engine.seen, engine.counts
-    return learned, engine.state() if isinstance(engine, _Conductance) else None
-
-
-def _restore(
-    engine: _Core | _Conductance, taken: tuple[tuple[Any, ...], tuple[Any, ...] | None]
-) -> None:
-    learned, state = taken
-    engine.restore(*learned)
-    if isinstance(engine, _Conductance) and state is not None:
-        engine.restore_state(*state)
-
-
-#: Parameters that what was learned can't do without.
-_FIXED = ("n_inputs", "n_neurons", "model")
-
-
-def _named(arrays: Arrays, n_neurons: int) -> tuple[Labels, NGrams]:
-    """Labels and runs of a file, if they hold together."""
-    classes, labels, rates = arrays["classes"], arrays["labels"], arrays["rates"]
-    runs, counts = arrays["runs"], arrays["run_counts"]
-    many = (len(classes),)
-    for name, shape, dtype in (
-        ("classes", many, np.int64),
-        ("labels", (n_neurons,), np.int64),
-        ("rates", (n_neurons, *many), np.float64),
-        ("runs", (len(runs), *runs.shape[1:2]), np.uint32),
-        ("run_counts", (len(runs), *many), np.int64),
-    ):
-        array = arrays[name]
-        if array.shape != shape or array.dtype != dtype:
-            raise FormatError(
-                f"{name} is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
-            )
-    if not (np.diff(classes) > 0).all() or not np.isin(labels, [UNKNOWN, *classes]).all():
-        raise FormatError("labels are not those of classes, which ascend")
-    if not (np.isfinite(rates) & (rates >= 0)).all() or not (counts >= 0).all():
-        raise FormatError("rates and run_counts are not all finite and at least 0")
-    return Labels(classes, rates, labels), NGrams(runs.shape[1], runs, counts)
-
-
-#: Names of the core's counts, in its order.
-COUNTS = ("presentations", "input_spikes", "spikes", "synops", "weight_updates")
-
-
-def counted(counts: tuple[int, int, int, int, int]) -> dict[str, int]:
-    """The core's counts by name."""
-    return dict(zip(COUNTS, counts, strict=True))
-
-
-def _next_size(size: int, seconds: float) -> int:
-    """Samples of the next call, so that it takes about PAUSE."""
-    if seconds < PAUSE / 2:
-        return min(2 * size, 4096)
-    return max(size // 2, 1) if seconds > PAUSE else size
