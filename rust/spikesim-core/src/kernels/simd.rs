@@ -120,13 +120,7 @@ unsafe impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn select(m: Self::M, a: Self::V, b: Self::V) -> Self::V {
-        let mut out = b;
-        let mut k = 0;
-        while k < LANES {
-            out[k] = if m[k] { a[k] } else { b[k] };
-            k += 1;
-        }
-        out
+        pick(m, a, b)
     }
 
     #[inline(always)]
@@ -142,4 +136,18 @@ unsafe impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
+}
+
+/// `a` where `m`, else `b`, lane by lane.
+#[inline(always)]
+pub(super) fn pick<T: Copy>(m: [bool; LANES], a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+    let mut out = b;
+    let mut k = 0;
+    while k < LANES {
+        if m[k] {
+            out[k] = a[k];
+        }
+        k += 1;
+    }
+    out
 }

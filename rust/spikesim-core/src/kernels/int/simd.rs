@@ -1,6 +1,6 @@
 //! Sixteen i32 and thirty-two i16 lanes, whatever the CPU makes of them, and the portable form.
 
-use super::super::simd::{LANES, Portable, Simd};
+use super::super::simd::{LANES, Portable, Simd, pick};
 
 /// Lanes of a vector of i16.
 pub const WIDE: usize = 2 * LANES;
@@ -164,24 +164,13 @@ unsafe impl IntSimd for Portable {
 
     #[inline(always)]
     unsafe fn int_select(m: Self::B, a: Self::I, b: Self::I) -> Self::I {
-        let mut out = b;
-        let mut k = 0;
-        while k < LANES {
-            out[k] = if m[k] { a[k] } else { b[k] };
-            k += 1;
-        }
-        out
+        pick(m, a, b)
     }
 
     #[inline(always)]
     unsafe fn int_bits(m: Self::B) -> u32 {
-        let mut out = 0;
-        let mut k = 0;
-        while k < LANES {
-            out |= u32::from(m[k]) << k;
-            k += 1;
-        }
-        out
+        // SAFETY: plain code, and masks of integers are those of floats.
+        unsafe { Self::bits(m) }
     }
 
     #[inline(always)]
